@@ -1,0 +1,207 @@
+// Package runtimes names what container runtimes keep on a node's disk, in one
+// vocabulary for all of them. It holds types only: the packages below it read
+// the state, the analyzer joins it with the layers' files. A runtime only names
+// layers, in order; it never interprets a whiteout.
+package runtimes
+
+import (
+	"encoding/json"
+	"iter"
+	"time"
+)
+
+// Name is a runtime's name in records.
+type Name string
+
+// The runtimes.
+const (
+	Containerd Name = "containerd"
+	Docker     Name = "docker"
+	Podman     Name = "podman"
+	CRIO       Name = "crio"
+)
+
+// Kind tells a container from a pod's sandbox.
+type Kind string
+
+// The kinds of containers.
+const (
+	KindContainer Kind = "container"
+	KindSandbox   Kind = "sandbox"
+)
+
+// State is what the disk says of a container's life. A node that lost its
+// power, or was copied while it ran, still says running.
+type State string
+
+// The states of a container.
+const (
+	StateCreated State = "created"
+	StateRunning State = "running"
+	StatePaused  State = "paused"
+	StateExited  State = "exited"
+	StateUnknown State = "unknown"
+)
+
+// Container is one container or sandbox, as its runtime recorded it. What the
+// runtime didn't record is left at its zero value, nil or empty.
+type Container struct {
+	ID        string
+	Name      string
+	Kind      Kind
+	Runtime   Name
+	Namespace string // containerd's
+	State     State
+	Image     string // as the user or the kubelet named it
+	// ImageID identifies the image's configuration ("sha256:..."), ImageDigest its manifest or index.
+	ImageID     string
+	ImageDigest string
+	Created     time.Time
+	Updated     time.Time
+	Started     time.Time
+	Finished    time.Time
+	ExitCode    *int
+	PID         int // 0: none
+	Command     []string
+	Hostname    string
+	Pod         Pod
+	IP          []string
+	Labels      map[string]string
+	Annotations map[string]string
+	Env         []string
+	Privileged  bool
+	OOMKilled   bool
+	Restarts    *int
+	Reason      string // why it ended, as the runtime said
+	Snapshotter string // or storage driver
+	Snapshot    string // key of the writable snapshot, or the driver's directory name
+	Rootfs      Rootfs
+	LogPath     string // as the node named it
+	LogDriver   string
+	Mounts      []Mount
+	// StorePath is the data root that the record comes from, as the node named it.
+	StorePath string
+	// Spec is the OCI runtime specification, where it was kept.
+	Spec json.RawMessage
+	// Records are the runtime's own documents by name ("config.v2.json", "cri/metadata"), for inspect.
+	Records map[string]json.RawMessage
+}
+
+// Pod identifies a Kubernetes pod and the container's place in it.
+type Pod struct {
+	Name      string
+	Namespace string
+	UID       string
+	SandboxID string
+	Container string // the container's name in the pod's specification
+	Attempt   *int   // restart count
+}
+
+// Mount is something mounted into a container.
+type Mount struct {
+	Type        string `json:"type,omitempty"` // bind, volume, tmpfs, ...
+	Name        string `json:"name,omitempty"` // of a volume
+	Source      string `json:"source,omitempty"`
+	Destination string `json:"destination"`
+	ReadOnly    bool   `json:"read_only,omitempty"`
+	Options     string `json:"options,omitempty"`
+}
+
+// RootfsKind is how a runtime puts a container's root filesystem together.
+type RootfsKind string
+
+// The kinds of root filesystems.
+const (
+	RootfsUnknown RootfsKind = ""
+	// RootfsOverlay is an overlayfs mount of Upper over Lower.
+	RootfsOverlay RootfsKind = "overlay"
+	// RootfsBind is the one folder Upper (or, of a view, Lower[0]) as it stands:
+	// overlay attributes and 0:0 devices in it mean nothing.
+	RootfsBind RootfsKind = "bind"
+)
+
+// Rootfs names the folders that a root filesystem is made of.
+type Rootfs struct {
+	Kind  RootfsKind
+	Upper Layer   // what the container wrote to; an empty Dir means none
+	Lower []Layer // uppermost first
+	// InitLayers is how many of the first Lower belong to the runtime and not
+	// to the image (Docker's "-init" layer).
+	InitLayers int
+	// UserXattr says that the mount kept its marks in user.overlay.* (rootless).
+	UserXattr bool
+	// Problem says why the folders can't be named, where they can't.
+	Problem error
+}
+
+// Layer is one folder of a root filesystem.
+type Layer struct {
+	Dir     string // as the node named it: /var/lib/...
+	DiffID  string // "sha256:...", where known
+	ChainID string
+	Key     string // the snapshotter's or driver's name of it
+	ID      string // the snapshot's number or the driver's directory
+}
+
+// Image is one image of one store.
+type Image struct {
+	Runtime      Name
+	Namespace    string
+	StorePath    string
+	ID           string // digest of the configuration
+	Names        []string
+	Digest       string // of the manifest or index that the names point to
+	Created      time.Time
+	Pulled       time.Time // when the store first or last named it
+	Updated      time.Time
+	Size         int64 // bytes of the layers, unpacked where known; -1 unknown
+	Architecture string
+	OS           string
+	Author       string
+	Layers       []string // diff ids, bottom first
+	Labels       map[string]string
+	History      []History
+	Config       json.RawMessage // the image configuration, whole
+	// Rootfs names the image's unpacked layers: Lower only.
+	Rootfs Rootfs
+}
+
+// History is one step of an image's build, as the image claims it.
+type History struct {
+	Created   time.Time
+	CreatedBy string
+	Author    string
+	Comment   string
+	Empty     bool   // made no layer
+	DiffID    string // the layer that the step made
+}
+
+// Snapshot is one entry of a snapshotter's or storage driver's own database.
+type Snapshot struct {
+	Runtime     Name
+	Namespace   string
+	Snapshotter string
+	StorePath   string
+	ID          string // number or directory
+	Key         string
+	Name        string // as the snapshotter's database names it
+	Parent      string
+	Kind        string // active, committed, view
+	Created     time.Time
+	Updated     time.Time
+	Size        int64 // bytes; -1 unknown
+	Inodes      int64 // -1 unknown
+	Labels      map[string]string
+	Dir         string
+}
+
+// Store is one data root of one runtime. Each sequence yields what could be
+// read and, in their places, the errors of what could not; it goes on after them.
+type Store interface {
+	Runtime() Name
+	// Path is the data root as the node named it.
+	Path() string
+	Containers() iter.Seq2[Container, error]
+	Images() iter.Seq2[Image, error]
+	Snapshots() iter.Seq2[Snapshot, error]
+}
