@@ -1,0 +1,242 @@
+// Package image turns a file or block device that holds a disk into its bytes:
+// a raw image as it is, a compressed one unpacked. The format is recognised by
+// content and never by the file's name.
+//
+// Evidence is opened O_RDONLY, without changing its access time where the
+// system allows that, and is never written to. A compressed stream that has no random access
+// is unpacked once into a private sparse file that has no name, so that it is
+// gone when the process ends, however it ends.
+//
+// Input is hostile: no panic, no endless loop, no allocation sized by the
+// evidence. What could be unpacked of a damaged stream is delivered; the damage
+// is told to Options.Warn.
+package image
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"unicode/utf8"
+
+	"lagan/evidence"
+)
+
+// ErrDirectory says that the path is a folder: a mounted tree, which
+// evidence/hostdir reads.
+var ErrDirectory = errors.New("is a directory")
+
+// maxWraps bounds how deep one compression may stand in another.
+const maxWraps = 4
+
+// Image is the bytes of a disk. ReadAt may be called from several goroutines.
+type Image interface {
+	io.ReaderAt
+	io.Closer
+	// Size returns the number of bytes of the disk.
+	Size() int64
+	// Format names what the disk was wrapped in, outermost first: "raw",
+	// "device", "zstd+raw".
+	Format() string
+}
+
+// Options apply to the opening of an image.
+type Options struct {
+	// TempDir is where a compressed image is unpacked; os.TempDir() if empty.
+	TempDir string
+	// MaxSize bounds the size of the unpacked disk; 16 TiB if zero.
+	MaxSize int64
+	// Warn, if set, is told of damage that was read past. It may be called
+	// during Open and, from several goroutines, at any later time.
+	Warn func(error)
+	// Progress, if set, is told how many of the file's bytes were unpacked.
+	Progress func(done, total int64)
+}
+
+func (o Options) warn(err error) {
+	if o.Warn != nil {
+		o.Warn(err)
+	}
+}
+
+func (o Options) progress(done, total int64) {
+	if o.Progress != nil {
+		o.Progress(done, total)
+	}
+}
+
+// blob is some bytes on the way from the file to the disk.
+type blob interface {
+	io.ReaderAt
+	io.Closer
+	Size() int64
+}
+
+type disk struct {
+	blob
+	format string
+}
+
+func (d *disk) Format() string { return d.format }
+
+// Open opens the image at path. It returns ErrDirectory for a folder, and
+// evidence.ErrUnsupported for a format that is known and not read.
+func Open(ctx context.Context, path string, o Options) (Image, error) {
+	if o.MaxSize == 0 {
+		o.MaxSize = defaultMaxSize
+	}
+	f, err := openFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var b blob = f
+	formats := []string{}
+	for range maxWraps {
+		head, err := readHead(b)
+		if err != nil {
+			b.Close()
+			return nil, fmt.Errorf("reading %q: %w", path, err)
+		}
+		w := recognise(head)
+		if w == nil {
+			break
+		}
+		inner, err := w.open(ctx, b, o)
+		if err != nil {
+			b.Close()
+			return nil, fmt.Errorf("unpacking %q (%s): %w", path, w.name, err)
+		}
+		b, formats = inner, append(formats, w.name)
+	}
+	last := "raw"
+	if f.device && len(formats) == 0 {
+		last = "device"
+	}
+	return &disk{b, strings.Join(append(formats, last), "+")}, nil
+}
+
+// wrapper is one way in which a disk may be wrapped.
+type wrapper struct {
+	name string
+	// open takes over b where it succeeds.
+	open func(context.Context, blob, Options) (blob, error)
+}
+
+// recognise returns what the bytes are wrapped in, or nil for none that is known.
+func recognise(head []byte) *wrapper {
+	if isPartitioned(head) {
+		return nil
+	}
+	switch {
+	case bytes.HasPrefix(head, magicGzip):
+		return &wrapper{"gzip", spooler(openGzip)}
+	case bytes.HasPrefix(head, magicZstd), isSkippable(head):
+		return &wrapper{"zstd", spooler(openZstd)}
+	}
+	return nil
+}
+
+// isPartitioned reports whether head is the start of a disk with a GPT. The
+// magic of a container in its boot sector, which the firmware of today doesn't
+// look at, then is a trap for tools that probe.
+func isPartitioned(head []byte) bool {
+	for _, at := range []int{512, 4096} {
+		if len(head) >= at+8 && string(head[at:at+8]) == "EFI PART" {
+			return true
+		}
+	}
+	return false
+}
+
+func readHead(r blob) ([]byte, error) {
+	head := make([]byte, min(headSize, r.Size()))
+	n, err := r.ReadAt(head, 0)
+	if err != nil && err != io.EOF {
+		return nil, err
+	}
+	return head[:n], nil
+}
+
+// file is an image's file as the operating system has it.
+type file struct {
+	*os.File
+	size   int64
+	device bool
+}
+
+func (f *file) Size() int64 { return f.size }
+
+// openFile opens a regular file or a block device; anything else, a pipe for
+// one, is refused before it is opened.
+func openFile(path string) (*file, error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%q: %w: check the path", path, fs.ErrNotExist)
+		}
+		return nil, err
+	}
+	mode := st.Mode()
+	device := mode&fs.ModeDevice != 0 && mode&fs.ModeCharDevice == 0
+	switch {
+	case mode.IsDir():
+		return nil, fmt.Errorf("%q: %w", path, ErrDirectory)
+	case !mode.IsRegular() && !device:
+		return nil, fmt.Errorf("%q is a %s, not a file or block device that could hold a disk: %w", path, modeName(mode), evidence.ErrFormat)
+	}
+	f, err := openQuiet(path)
+	if err != nil {
+		return nil, err
+	}
+	// On a block device too, the end is where the size is (BLKGETSIZE64 says the same).
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("finding the size of %q: %w", path, err)
+	}
+	if size == 0 {
+		f.Close()
+		return nil, fmt.Errorf("%q is empty: %w", path, evidence.ErrFormat)
+	}
+	return &file{f, size, device}, nil
+}
+
+func modeName(m fs.FileMode) string {
+	switch {
+	case m&fs.ModeNamedPipe != 0:
+		return "pipe"
+	case m&fs.ModeSocket != 0:
+		return "socket"
+	case m&fs.ModeCharDevice != 0:
+		return "character device"
+	}
+	return "special file"
+}
+
+// LooksLikeText reports whether r begins as a text file does: valid UTF-8
+// without control characters. It is for the error message of a caller who found no
+// volume in an image.
+func LooksLikeText(r io.ReaderAt) bool {
+	b := make([]byte, 4096)
+	n, err := r.ReadAt(b, 0)
+	if err != nil && err != io.EOF || n == 0 {
+		return false
+	}
+	full := n == len(b)
+	for b = b[:n]; len(b) > 0; {
+		c, size := utf8.DecodeRune(b)
+		switch {
+		case c == utf8.RuneError && size <= 1:
+			// A character that the end of the buffer cuts is no error.
+			return full && len(b) < utf8.UTFMax && !utf8.FullRune(b)
+		case c < ' ' && !strings.ContainsRune("\t\n\r\f\x1b", c), c == 0x7f:
+			return false
+		}
+		b = b[size:]
+	}
+	return true
+}

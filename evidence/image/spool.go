@@ -1,0 +1,256 @@
+package image
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"sync/atomic"
+
+	"lagan/evidence"
+)
+
+const (
+	// defaultMaxSize bounds the unpacked disk: ext4's largest with 4 KiB blocks
+	// and the largest volume that a cloud offers (EBS io2: 64 TiB) are rarely met packed.
+	defaultMaxSize = 16 << 40
+	// A stream that unpacks to more than bombSize and more than bombRatio times
+	// what was read is one that costs time and holds nothing. An empty 1 TiB
+	// disk packs to 1:32000 with zstd, one with a small system on it to 1:3000.
+	bombSize  = 16 << 30
+	bombRatio = 10000
+	// spareSpace is left free in the temporary folder: filling it stops others.
+	spareSpace = 64 << 20
+	// checkEvery is how many bytes are written between two looks at the free space.
+	checkEvery = 64 << 20
+
+	bufferSize = 1 << 20
+	bufferings = 3    // one that is unpacked, one that waits, one that is written
+	holeSize   = 4096 // the block size of every usual filesystem
+)
+
+var zeros [holeSize]byte
+
+// unpacker returns a reader of the unpacked stream. What it reads before an
+// error is good.
+type unpacker func(src *source, o Options) (io.ReadCloser, error)
+
+// spooler returns the opener of a wrapper that is unpacked as a stream.
+func spooler(unpack unpacker) func(context.Context, blob, Options) (blob, error) {
+	return func(ctx context.Context, b blob, o Options) (blob, error) {
+		src := &source{r: b, size: b.Size()}
+		s, err := newSpool(o.TempDir, b.Size())
+		if err != nil {
+			return nil, err
+		}
+		r, err := unpack(src, o)
+		if err != nil {
+			s.Close()
+			return nil, err
+		}
+		err = s.fill(ctx, r, src, o)
+		r.Close()
+		r = nil
+		// A decoder's window may be most of the heap. Left to the collector, as
+		// much again would be used before it is freed.
+		debug.FreeOSMemory()
+		if err != nil {
+			s.Close()
+			return nil, err
+		}
+		return s, b.Close()
+	}
+}
+
+// source reads the compressed file and counts how far that went.
+type source struct {
+	r    io.ReaderAt
+	size int64
+	off  atomic.Int64 // decoders read ahead in goroutines of their own
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	n, err := s.r.ReadAt(p, s.off.Load())
+	s.off.Add(int64(n))
+	if n > 0 && err == io.EOF {
+		err = nil
+	}
+	return n, err
+}
+
+// spool is the private file that a stream is unpacked into.
+type spool struct {
+	*os.File
+	size      int64
+	written   int64 // bytes that are not in holes
+	nextCheck int64
+}
+
+func (s *spool) Size() int64 { return s.size }
+
+// newSpool makes the file and takes its name away at once. need is what it will
+// at least hold: data that doesn't pack stays as long as it is.
+func newSpool(dir string, need int64) (*spool, error) {
+	if dir == "" {
+		dir = os.TempDir()
+	}
+	f := openUnnamed(dir)
+	if f == nil {
+		var err error
+		if f, err = os.CreateTemp(dir, "lagan-*"); err != nil {
+			return nil, fmt.Errorf("making a temporary file: %w: set TMPDIR to a folder that can be written to", err)
+		}
+		if err := os.Remove(f.Name()); err != nil {
+			f.Close()
+			return nil, fmt.Errorf("making a temporary file: %w", err)
+		}
+	}
+	if free, ok := freeSpace(f); ok && free < need+spareSpace {
+		f.Close()
+		return nil, fmt.Errorf("the temporary folder %q has %d MiB free and %d MiB are needed at least: set TMPDIR to a larger one, or unpack the image yourself",
+			dir, free>>20, (need+spareSpace)>>20)
+	}
+	return &spool{File: f}, nil
+}
+
+// chunk is a filled buffer on its way from the unpacker to the file.
+type chunk struct {
+	b   []byte
+	off int64 // in the compressed file, after the chunk
+	err error // what the stream said after the chunk's bytes
+}
+
+// fill unpacks r into the spool; unpacking and writing run side by side. An
+// error means that there is nothing to use: damage after the first bytes is warned of.
+func (s *spool) fill(ctx context.Context, r io.Reader, src *source, o Options) error {
+	ctx, cancel := context.WithCancel(ctx)
+	full, empty := make(chan chunk), make(chan []byte, bufferings)
+	for range bufferings {
+		empty <- make([]byte, bufferSize)
+	}
+	go unpackInto(ctx, r, src, empty, full)
+	// The unpacker reads from what the caller closes: it has to end first.
+	defer func() {
+		cancel()
+		for range full {
+		}
+	}()
+	for c := range full {
+		if err := s.write(c.b); err != nil {
+			return err
+		}
+		o.progress(c.off, src.size)
+		err := c.err
+		if err == nil {
+			err = s.excess(c.off, o.MaxSize)
+		}
+		if err == nil {
+			empty <- c.b[:bufferSize]
+			continue
+		}
+		if err == io.EOF {
+			return s.end(nil, c.off, src.size, o)
+		}
+		return s.end(err, c.off, src.size, o)
+	}
+	return ctx.Err()
+}
+
+// unpackInto reads r into buffers until its end, an error, or the end of ctx.
+func unpackInto(ctx context.Context, r io.Reader, src *source, empty <-chan []byte, full chan<- chunk) {
+	defer close(full)
+	for {
+		var b []byte
+		select {
+		case b = <-empty:
+		case <-ctx.Done():
+			return
+		}
+		n, err := io.ReadFull(r, b)
+		if err == io.ErrUnexpectedEOF && n < len(b) {
+			// ReadFull says so of every end that isn't at a buffer's; a stream that is
+			// cut short says it again.
+			_, err = r.Read(b[n:])
+		}
+		select {
+		case full <- chunk{b[:n], src.off.Load(), err}:
+		case <-ctx.Done():
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// excess returns an error where the stream has grown past all reason.
+func (s *spool) excess(read, maxSize int64) error {
+	switch {
+	case s.size > maxSize:
+		return fmt.Errorf("more than %d bytes come out: %w", maxSize, evidence.ErrUnsupported)
+	case s.size > bombSize && s.size/bombRatio > read:
+		return fmt.Errorf("more than %d times as many bytes come out as go in, as from a bomb: %w", bombRatio, evidence.ErrUnsupported)
+	}
+	return nil
+}
+
+// end finishes the file; cause is what kept the stream from its own end.
+func (s *spool) end(cause error, off, total int64, o Options) error {
+	if s.size == 0 {
+		if cause == nil {
+			cause = fmt.Errorf("nothing is in it: %w", evidence.ErrFormat)
+		}
+		return cause
+	}
+	if cause != nil {
+		o.warn(fmt.Errorf("unpacking stopped near offset %#x of the file's %#x, after %#x unpacked bytes; what follows is missing: %w",
+			off, total, s.size, cause))
+	}
+	return s.Truncate(s.size)
+}
+
+// write appends b; blocks of zeros become holes.
+func (s *spool) write(b []byte) error {
+	start := 0 // of the run of blocks that are not zero
+	for at := 0; at < len(b); at += holeSize {
+		end := min(at+holeSize, len(b))
+		if !bytes.Equal(b[at:end], zeros[:end-at]) {
+			continue
+		}
+		if err := s.writeRun(b[start:at], s.size+int64(start)); err != nil {
+			return err
+		}
+		start = end
+	}
+	if err := s.writeRun(b[start:], s.size+int64(start)); err != nil {
+		return err
+	}
+	s.size += int64(len(b))
+	return nil
+}
+
+func (s *spool) writeRun(b []byte, off int64) error {
+	if len(b) == 0 {
+		return nil
+	}
+	if s.written >= s.nextCheck {
+		s.nextCheck = s.written + checkEvery
+		if free, ok := freeSpace(s.File); ok && free < checkEvery+spareSpace {
+			return s.fullError()
+		}
+	}
+	s.written += int64(len(b))
+	_, err := s.WriteAt(b, off)
+	if errors.Is(err, errNoSpace) {
+		return s.fullError()
+	}
+	return err
+}
+
+func (s *spool) fullError() error {
+	return fmt.Errorf("the temporary folder is full after %d MiB were unpacked, %d MiB of them not zeros: set TMPDIR to a larger one, or unpack the image yourself",
+		s.size>>20, s.written>>20)
+}
