@@ -1,0 +1,95 @@
+package xlog
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"lagan/evidence"
+)
+
+// maxIntents bounds the memory for unfinished operations; a log of 2 GiB holds fewer live ones.
+const maxIntents = 1 << 20
+
+// intentKey names an intent: its "done" item repeats the number.
+type intentKey struct {
+	typ uint16
+	id  uint64
+}
+
+// intent is a deferred operation that was begun.
+type intent struct {
+	intentKey
+	body []byte
+	done bool
+}
+
+// intent remembers an operation until its done item comes (xlog_recover_intent_item).
+func (rp *replayer) intent(typ uint16, it *item) error {
+	b := it.regions[0]
+	if len(b) < 16 {
+		return fmt.Errorf("intent of %d bytes: %w", len(b), evidence.ErrCorrupt)
+	}
+	k := intentKey{typ, rp.order.Uint64(b[8:])}
+	if len(rp.byID) >= maxIntents {
+		return fmt.Errorf("more than %d intents: %w", maxIntents, evidence.ErrCorrupt)
+	}
+	in := &intent{intentKey: k}
+	if typ == itemBUI || typ == itemATTRI || typ == itemXMI {
+		in.body = slices.Clone(b)
+	}
+	rp.byID[k] = in
+	rp.intents = append(rp.intents, in)
+	return nil
+}
+
+// done forgets an operation that was finished (xlog_recover_release_intent).
+func (rp *replayer) done(typ uint16, it *item) error {
+	b := it.regions[0]
+	if len(b) < 16 {
+		return fmt.Errorf("done item of %d bytes: %w", len(b), evidence.ErrCorrupt)
+	}
+	k := intentKey{typ, rp.order.Uint64(b[8:])}
+	if in := rp.byID[k]; in != nil {
+		in.done, in.body = true, nil
+		delete(rp.byID, k)
+	}
+	if len(rp.intents) > 2*len(rp.byID)+1024 {
+		rp.intents = slices.DeleteFunc(rp.intents, func(in *intent) bool { return in.done })
+	}
+	return nil
+}
+
+// finishIntents deals with the operations that the crash left unfinished
+// (xlog_recover_process_intents). Those on free space, reverse mappings and
+// reference counts change nothing that a path leads to, and are only noted.
+func (rp *replayer) finishIntents() error {
+	counts := make(map[string]int)
+	for _, in := range rp.intents {
+		if in.done {
+			continue
+		}
+		counts[intentNames[in.typ]]++
+		switch in.typ {
+		case itemATTRI, itemXMI:
+			if len(in.body) >= 24 {
+				rp.warn(fmt.Errorf("inode %d: an operation (%s) was under way and is left unfinished: %w",
+					rp.order.Uint64(in.body[16:]), intentNames[in.typ], evidence.ErrUnsupported))
+			}
+		case itemBUI:
+			if len(in.body) >= 24 {
+				rp.warn(fmt.Errorf("inode %d: an operation (%s) was under way and is left unfinished: %w",
+					rp.order.Uint64(in.body[16:]), intentNames[in.typ], evidence.ErrUnsupported))
+			}
+		}
+	}
+	var parts []string
+	for name, n := range counts {
+		parts = append(parts, fmt.Sprintf("%d %s", n, name))
+	}
+	if len(parts) > 0 {
+		slices.Sort(parts)
+		rp.notes = append(rp.notes, "operations under way: "+strings.Join(parts, ", "))
+	}
+	return nil
+}
