@@ -1,0 +1,309 @@
+package timeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Format is a form of output.
+type Format string
+
+// The formats.
+const (
+	JSONL    Format = "jsonl"    // Timesketch's
+	Bodyfile Format = "bodyfile" // The Sleuth Kit's: files only, not sorted
+)
+
+// Formats lists what can be written, the default first.
+var Formats = []Format{JSONL, Bodyfile}
+
+// ParseFormat returns the format of a name; "" is the default.
+func ParseFormat(name string) (Format, error) {
+	if name == "" {
+		return Formats[0], nil
+	}
+	known := make([]string, len(Formats))
+	for i, f := range Formats {
+		if string(f) == name {
+			return f, nil
+		}
+		known[i] = string(f)
+	}
+	return "", fmt.Errorf("no such timeline format: %q; there are %s", name, strings.Join(known, ", "))
+}
+
+// endings are the formats that a file's name tells.
+var endings = map[string]Format{
+	".jsonl": JSONL, ".json": JSONL, ".body": Bodyfile, ".bodyfile": Bodyfile, ".mactime": Bodyfile,
+}
+
+// FormatOf returns the format that the ending of a file's name tells.
+func FormatOf(name string) (Format, bool) {
+	f, ok := endings[strings.ToLower(path.Ext(name))]
+	return f, ok
+}
+
+// Output is one file to write.
+type Output struct {
+	W      io.Writer
+	Format Format
+}
+
+// Options of a Writer. The zero value is the default.
+type Options struct {
+	// Memory bounds what is kept to be sorted; 0 is 256 MiB. What is more goes
+	// to a temporary file in TempDir, by default the system's.
+	Memory  int64
+	TempDir string
+	// Jobs is how many goroutines render lines; 0: one a core. It changes no byte.
+	Jobs int
+	// Since and Until, where set, leave out the times before and from them on.
+	Since, Until time.Time
+}
+
+// encoder renders events, in one goroutine.
+type encoder interface {
+	// header appends what stands before the first event.
+	header(dst []byte) []byte
+	// append appends events. All events of one record and time come together.
+	append(dst []byte, items []item) ([]byte, error)
+}
+
+// newEncoder returns an encoder for events of s.
+func newEncoder(f Format, s *Sorter) (encoder, error) {
+	switch f {
+	case JSONL:
+		return &jsonl{commons: s.commons}, nil
+	}
+	return nil, fmt.Errorf("no such timeline format: %q", f)
+}
+
+// Writer takes records in any order and writes them to each of its outputs, in
+// order. Bodyfiles are not ordered: their lines are written as records come.
+type Writer struct {
+	opt     Options
+	sorter  *Sorter
+	sorted  []Output
+	bodies  []*bodyOutput
+	mu      sync.Mutex
+	filter  bool
+	written atomic.Int64
+}
+
+type bodyOutput struct {
+	w   io.Writer
+	enc bodyfile
+	buf []byte
+	err error
+}
+
+// bodyBuffer is what is written to a bodyfile at a time.
+const bodyBuffer = 1 << 20
+
+// NewWriter returns a writer. Its Finish writes; its Close must be called in any case.
+func NewWriter(o Options, outputs ...Output) (*Writer, error) {
+	w := &Writer{opt: o, filter: !o.Since.IsZero() || !o.Until.IsZero()}
+	for _, out := range outputs {
+		if out.Format == Bodyfile {
+			w.bodies = append(w.bodies, &bodyOutput{w: out.W, buf: make([]byte, 0, bodyBuffer+64<<10)})
+			continue
+		}
+		if _, err := newEncoder(out.Format, &Sorter{}); err != nil {
+			return nil, err
+		}
+		w.sorted = append(w.sorted, out)
+	}
+	if len(w.sorted) > 0 {
+		w.sorter = NewSorter(o.Memory, o.TempDir)
+	}
+	return w, nil
+}
+
+// Add takes a record, which may be reused afterwards. It may be called from
+// several goroutines; the order of a bodyfile's lines is then theirs.
+func (w *Writer) Add(r *Record) error {
+	if w.filter && !r.keepTimes(w.opt.Since, w.opt.Until) {
+		return nil
+	}
+	if len(w.bodies) > 0 {
+		if err := w.addBodies(r); err != nil {
+			return err
+		}
+	}
+	if w.sorter == nil {
+		return nil
+	}
+	return w.sorter.Add(r)
+}
+
+func (w *Writer) addBodies(r *Record) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, b := range w.bodies {
+		if b.err != nil {
+			return b.err
+		}
+		before := len(b.buf)
+		b.buf, b.err = b.enc.record(b.buf, r)
+		if len(b.buf) > before {
+			w.written.Add(1)
+		}
+		if len(b.buf) >= bodyBuffer {
+			b.flush()
+		}
+		if b.err != nil {
+			return b.err
+		}
+	}
+	return nil
+}
+
+func (b *bodyOutput) flush() {
+	if b.err == nil && len(b.buf) > 0 {
+		if _, err := b.w.Write(b.buf); err != nil {
+			b.err = fmt.Errorf("writing bodyfile: %w", err)
+		}
+	}
+	b.buf = b.buf[:0]
+}
+
+// Written returns how many events were written so far.
+func (w *Writer) Written() int64 { return w.written.Load() }
+
+// Events returns how many events were added, those of bodyfiles alone apart.
+func (w *Writer) Events() int64 {
+	if w.sorter == nil {
+		return 0
+	}
+	n, _ := w.sorter.Len()
+	return n
+}
+
+// Close gives up memory and temporary files. What Finish didn't write is lost.
+func (w *Writer) Close() error {
+	if w.sorter == nil {
+		return nil
+	}
+	return w.sorter.Close()
+}
+
+// Finish orders and writes everything. Records can't be added afterwards.
+func (w *Writer) Finish(ctx context.Context) error {
+	var failed error
+	for _, b := range w.bodies {
+		b.flush()
+		failed = errors.Join(failed, b.err)
+	}
+	if w.sorter == nil || failed != nil {
+		return failed
+	}
+	return w.write(ctx)
+}
+
+// write runs the pipeline: one goroutine takes batches from the sorter, some
+// render them, and the caller's writes them in their order.
+func (w *Writer) write(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	jobs := w.opt.Jobs
+	if jobs <= 0 {
+		jobs = runtime.GOMAXPROCS(0)
+	}
+	depth := jobs + 2
+	free := make(chan *batch, depth) // batches to fill
+	todo := make(chan *batch, depth) // filled, to be rendered
+	order := make(chan *batch, depth)
+	for range depth {
+		free <- &batch{done: make(chan struct{}, 1), outs: make([][]byte, len(w.sorted))}
+	}
+	for _, out := range w.sorted {
+		e, err := newEncoder(out.Format, w.sorter)
+		if err != nil {
+			return err
+		}
+		if h := e.header(nil); len(h) > 0 {
+			if _, err := out.W.Write(h); err != nil {
+				return fmt.Errorf("writing %s: %w", out.Format, err)
+			}
+		}
+	}
+	var wg sync.WaitGroup
+	for range jobs {
+		wg.Go(func() { w.render(todo) })
+	}
+	var sortErr error
+	wg.Go(func() {
+		defer close(order)
+		defer close(todo)
+		sortErr = w.produce(ctx, free, todo, order)
+	})
+	var failed error
+	for b := range order {
+		<-b.done
+		if failed == nil {
+			failed = w.writeBatch(b)
+		}
+		if failed != nil {
+			cancel()
+		}
+		free <- b
+	}
+	wg.Wait()
+	if failed != nil {
+		return failed
+	}
+	return sortErr
+}
+
+// produce hands batches on until there are no more or ctx is done.
+func (w *Writer) produce(ctx context.Context, free <-chan *batch, todo, order chan<- *batch) error {
+	for b, err := range w.sorter.batches(ctx, func() *batch { return <-free }) {
+		if err != nil {
+			return err
+		}
+		order <- b
+		todo <- b
+	}
+	return nil
+}
+
+// render renders batches for each output.
+func (w *Writer) render(todo <-chan *batch) {
+	encoders := make([]encoder, len(w.sorted))
+	for b := range todo {
+		b.err = nil
+		for i, out := range w.sorted {
+			if encoders[i] == nil {
+				encoders[i], b.err = newEncoder(out.Format, w.sorter)
+			}
+			if b.err == nil {
+				b.outs[i], b.err = encoders[i].append(b.outs[i][:0], b.items)
+			}
+		}
+		b.done <- struct{}{}
+	}
+}
+
+func (w *Writer) writeBatch(b *batch) error {
+	if b.err != nil {
+		return b.err
+	}
+	for i, out := range w.sorted {
+		if len(b.outs[i]) == 0 {
+			continue
+		}
+		if _, err := out.W.Write(b.outs[i]); err != nil {
+			return fmt.Errorf("writing %s: %w", out.Format, err)
+		}
+	}
+	w.written.Add(int64(len(b.items)))
+	return nil
+}
