@@ -59,18 +59,30 @@ type Change struct {
 	Changed []string
 }
 
-// DiffOptions choose between the two ways in which Docker itself compares.
+// DiffOptions choose whose lines a comparison gives.
 type DiffOptions struct {
-	// Native lists what docker diff and podman diff list where they read the
-	// upper directory instead of comparing two views (pkg/archive/changes.go,
-	// changes and overlayDeletedFile; containers/storage the same): every file
-	// in it that the image has is modified, a directory of another size, mode or
-	// time too, one that hides the image's is deleted and not what it hid.
+	// Native lists what podman diff lists, which reads the upper directory
+	// instead of comparing two views (containers/storage pkg/archive/changes.go,
+	// changes and overlayDeletedFile): every file in it that the image has is
+	// modified, a directory of another size, mode or time too, one that hides
+	// the image's is deleted and not what it hid. Directories above what was
+	// added or deleted are modified, above what was modified they are not.
 	// It needs a current view that knows its layers.
 	Native bool
 	// Ignore, if set, leaves out paths: what the runtime itself puts into
 	// every container.
 	Ignore func(path string) bool
+}
+
+// PodmanIgnores says whether podman diff leaves a path out, because podman
+// itself puts it into every container: initInodes in its libpod/diff.go.
+func PodmanIgnores(path string) bool {
+	switch path {
+	case "/dev", "/etc/hostname", "/etc/hosts", "/etc/resolv.conf", "/etc/mtab", "/proc", "/run", "/run/notify",
+		"/run/.containerenv", "/run/secrets", "/run/podman-init", "/dev/init", "/sys":
+		return true
+	}
+	return false
 }
 
 // layered is what a merged view can tell beside evidence.FS.
@@ -190,8 +202,8 @@ func (d *differ) enter(path string, ino evidence.Ino, depth int) bool {
 	return false
 }
 
-// dir compares a directory of both sides and says whether anything in it was
-// added, deleted or modified.
+// dir compares a directory of both sides and says whether anything in it is a
+// change to the directory: added, deleted or, unless Native, modified.
 func (d *differ) dir(path string, old, ino evidence.Ino, depth int) bool {
 	if !d.enter(path, ino, depth) {
 		return false
@@ -275,25 +287,26 @@ func (d *differ) both(path string, was, is evidence.Entry, depth int) bool {
 	}
 	r := record{path: path, ino: is.Ino, old: was.Ino, kind: Modified}
 	r.changed = d.compare(path, was.Ino, is.Ino, old, info)
-	modified := r.changed != 0
+	modified, inside := r.changed != 0, false
 	if info.Type == evidence.TypeDir {
-		modified = d.bothDir(&r, was, is, old, info, depth)
+		modified, inside = d.bothDir(&r, was, is, old, info, depth)
 	} else if d.o.Native {
 		modified = d.upper(is.Ino)
 	}
 	if modified {
 		d.records = append(d.records, r)
 	}
-	// pkg/archive's changes names a directory above for what was added or
-	// deleted in it, addChanges for any change.
-	return modified && (!d.o.Native || r.kind == Deleted)
+	if d.o.Native {
+		return inside || r.kind == Deleted
+	}
+	return modified
 }
 
 // bothDir compares what is now a directory with what the base has there, and
-// says whether the path itself is to be named.
-func (d *differ) bothDir(r *record, was, is evidence.Entry, old, info evidence.Info, depth int) bool {
-	const times = 1 << 6
-	inside := false
+// says whether the path itself is to be named, and whether what is in it is a
+// change to it.
+func (d *differ) bothDir(r *record, was, is evidence.Entry, old, info evidence.Info, depth int) (modified, inside bool) {
+	const mtime = 1 << 6
 	if old.Type == evidence.TypeDir {
 		inside = d.dir(r.path, was.Ino, is.Ino, depth)
 	} else if d.enter(r.path, is.Ino, depth) {
@@ -303,13 +316,14 @@ func (d *differ) bothDir(r *record, was, is evidence.Entry, old, info evidence.I
 		}
 	}
 	if !d.o.Native {
-		return inside || r.changed&^times != 0
+		return inside || r.changed&^mtime != 0, inside
 	}
 	if d.opaque(is.Ino) {
 		r.kind = Deleted
-		return true
+		return true, inside
 	}
-	return inside || d.upper(is.Ino) && (old.Type != info.Type || old.Perm != info.Perm || old.Size != info.Size || !old.Mtime.Equal(info.Mtime))
+	differs := old.Type != info.Type || old.Perm != info.Perm || old.Size != info.Size || !old.Mtime.Equal(info.Mtime)
+	return inside || differs && d.upper(is.Ino), inside
 }
 
 func (d *differ) opaque(ino evidence.Ino) bool { return d.upper(ino) && d.view.Opaque(ino) }
