@@ -1,6 +1,7 @@
 package xfs
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -46,18 +47,16 @@ func (c *pageCache) read(off int64, n int) ([]byte, error) {
 	first := off / pageSize
 	at := int(off % pageSize)
 	if at+n <= pageSize {
-		data, err := c.page(first)
-		if at+n <= len(data) {
+		if data := c.page(first); at+n <= len(data) {
 			return data[at : at+n : at+n], nil
 		}
-		return c.direct(off, n, err)
 	}
-	return c.direct(off, n, nil)
+	return c.direct(off, n)
 }
 
 // direct reads past the cache: what spans pages, and what lies in a page of
 // which another part can't be read.
-func (c *pageCache) direct(off int64, n int, _ error) ([]byte, error) {
+func (c *pageCache) direct(off int64, n int) ([]byte, error) {
 	b := make([]byte, n)
 	if got, err := c.r.ReadAt(b, off); got < n {
 		if err == nil || errors.Is(err, io.EOF) {
@@ -68,21 +67,32 @@ func (c *pageCache) direct(off int64, n int, _ error) ([]byte, error) {
 	return b, nil
 }
 
-func (c *pageCache) page(n int64) ([]byte, error) {
+// page returns page n, or as much of its beginning as can be read.
+func (c *pageCache) page(n int64) []byte {
 	s := &c.shards[n%cacheShards]
 	s.mu.Lock()
 	if p := s.pages[n]; p != nil {
 		p.used = true
 		s.mu.Unlock()
-		return p.data, nil
+		return p.data
 	}
 	s.mu.Unlock()
 	want := min(pageSize, c.size-n*pageSize)
 	data := make([]byte, want)
-	got, err := c.r.ReadAt(data, n*pageSize)
+	got, _ := c.r.ReadAt(data, n*pageSize) // what is missing is read again, by itself
 	if int64(got) < want {
-		return data[:got], err // not kept: the next try may read more
+		return data[:got] // not kept: the next try may read more
 	}
+	s.insert(n, data)
+	return data
+}
+
+// put keeps a copy of page n.
+func (c *pageCache) put(n int64, data []byte) {
+	c.shards[n%cacheShards].insert(n, bytes.Clone(data))
+}
+
+func (s *shard) insert(n int64, data []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.pages == nil {
@@ -91,7 +101,6 @@ func (c *pageCache) page(n int64) ([]byte, error) {
 	if s.pages[n] == nil {
 		s.keep(&page{n: n, data: data})
 	}
-	return data, nil
 }
 
 // keep puts p in the place of a page that was not used since the hand passed it.

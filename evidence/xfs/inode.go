@@ -1,7 +1,6 @@
 package xfs
 
 import (
-	"bytes"
 	"fmt"
 	"time"
 
@@ -203,16 +202,11 @@ func (f *FS) Stat(ino evidence.Ino) (evidence.Info, error) {
 
 // changed tells whether the inode differs from what the disk holds.
 func (f *FS) changed(d *dinode) bool {
-	if f.journal.State != evidence.JournalReplayed {
+	if f.log == nil {
 		return false
 	}
 	off, err := f.inodeOffset(d.ino)
-	if err != nil {
-		return false
-	}
-	b := make([]byte, len(d.raw))
-	n, _ := f.raw.ReadAt(b, off)
-	return !bytes.Equal(b[:n], d.raw)
+	return err == nil && f.log.Changed(off, int64(len(d.raw)))
 }
 
 // guessRoot returns the first inode of the first group, which is what mkfs

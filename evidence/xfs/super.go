@@ -33,6 +33,7 @@ type super struct {
 	roCompat, incompat             uint32
 	logIncompat                    uint32
 	crcOK                          bool
+	sector                         []byte // the first 512 bytes, for package xlog
 }
 
 // decodeSuper decodes the sector b. It says nothing of whether the fields make sense.
@@ -86,6 +87,7 @@ func decodeSuper(b []byte) (super, error) {
 	if int(s.sectSize) <= len(b) && s.sectSize >= sectorMin {
 		b = b[:s.sectSize]
 	}
+	s.sector = b[:min(len(b), sectorMin)]
 	s.crcOK = !s.v5() || checksumOK(b, sbCRC)
 	return s, nil
 }

@@ -16,21 +16,24 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"lagan/evidence"
+	"lagan/evidence/xfs/xlog"
 )
 
 // FS is an XFS filesystem. Its methods may be called from several goroutines.
 type FS struct {
-	dev     io.ReaderAt // with the log replayed, where it was
-	raw     io.ReaderAt // as it lies on the disk
+	dev     io.ReaderAt  // with the log replayed, where it was
+	log     *xlog.Result // nil where nothing was replayed
 	size    int64
 	sb      super
 	cache   pageCache
 	journal evidence.Journal
 	opts    evidence.Options
 	warned  warnings
-	hidden  map[uint64]bool // the filesystem's own inodes
+	dirs    atomic.Pointer[dirCache] // of the last pass over all inodes
+	hidden  map[uint64]bool          // the filesystem's own inodes
 }
 
 // Open reads the superblock of the filesystem that fills the size bytes of r,
@@ -40,12 +43,15 @@ func Open(r io.ReaderAt, size int64, o evidence.Options) (*FS, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &FS{dev: r, raw: r, size: size, sb: sb, opts: o}
-	for _, note := range append(notes, sb.notices(size)...) {
-		o.Warning(note)
+	f := &FS{dev: r, size: size, sb: sb, opts: o}
+	f.openLog()
+	if f.log != nil { // the superblock may be among what was replayed
+		if sb, more, err := findSuper(f.dev, size); err == nil {
+			f.sb, notes = sb, more
+		}
 	}
-	if err := f.openLog(); err != nil {
-		return nil, err
+	for _, note := range append(notes, f.sb.notices(size)...) {
+		o.Warning(note)
 	}
 	f.cache.r, f.cache.size = f.dev, size
 	f.hidden = map[uint64]bool{f.sb.rbmIno: true, f.sb.rsumIno: true}
@@ -59,12 +65,54 @@ func Open(r io.ReaderAt, size int64, o evidence.Options) (*FS, error) {
 	return f, nil
 }
 
-// openLog looks at the log.
-func (f *FS) openLog() error {
+// openLog replays the log, or finds out whether that would be needed.
+func (f *FS) openLog() {
+	g, err := xlog.GeometryOf(f.sb.sector)
+	if err != nil {
+		f.opts.Warning(fmt.Errorf("log: %w", err))
+		return
+	}
+	if f.opts.NoJournal || f.sb.logStart == 0 {
+		f.checkLog(g)
+		return
+	}
+	r, err := xlog.Replay(f.dev, f.size, g, f.opts.Warning)
+	if err != nil {
+		f.journal = evidence.Journal{State: evidence.JournalDirty, Note: err.Error()}
+		f.opts.Warning(fmt.Errorf("log was not replayed, the view may be stale: %w", err))
+		return
+	}
+	f.journal = evidence.Journal{
+		State:        r.State,
+		Transactions: r.Transactions,
+		Blocks:       r.Objects,
+		First:        r.First,
+		Last:         r.Last,
+		Note:         r.Note,
+	}
+	if r.State == evidence.JournalReplayed {
+		f.dev, f.log = r.Image, r
+	}
+}
+
+// checkLog sets the journal's state without replaying it.
+func (f *FS) checkLog(g xlog.Geometry) {
 	if f.sb.logStart == 0 {
 		f.journal.State = evidence.JournalExternal
+		f.opts.Warning(errors.New("log is on another device: what only it holds is missing"))
+		return
 	}
-	return nil
+	dirty, note, err := xlog.Check(f.dev, f.size, g)
+	f.journal.Note = note
+	switch {
+	case err != nil:
+		f.opts.Warning(fmt.Errorf("log: %w", err))
+	case dirty:
+		f.journal.State = evidence.JournalDirty
+		f.opts.Warning(errors.New("log is dirty and was not replayed: the view is stale"))
+	default:
+		f.journal.State = evidence.JournalClean
+	}
 }
 
 // Root returns the inode of the topmost folder.
@@ -99,6 +147,13 @@ func (f *FS) blockOffset(fsb, count uint64) (int64, error) {
 // agOffset returns where an allocation group begins on the device.
 func (f *FS) agOffset(agno uint32) int64 {
 	return int64(uint64(agno)*uint64(f.sb.agBlocks)) << f.sb.blockLog
+}
+
+// groups returns the number of allocation groups that begin on the device: a
+// superblock may claim more.
+func (f *FS) groups() uint32 {
+	group := int64(f.sb.agBlocks) << f.sb.blockLog
+	return uint32(min(int64(f.sb.agCount), (f.size+group-1)/group))
 }
 
 // maxWarned bounds what is remembered of warnings given. Who sees this many
