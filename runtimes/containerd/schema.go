@@ -88,8 +88,6 @@ const (
 	maxManifest = 8 << 20
 	maxConfig   = 16 << 20
 	maxStatus   = 1 << 20
-	maxTOML     = 1 << 20
-	maxUnit     = 1 << 20
 )
 
 // maxChain bounds a chain of snapshots, as overlayfs bounds its lower layers (OVL_MAX_STACK, fs/overlayfs/params.h).

@@ -53,12 +53,13 @@ type Store struct {
 }
 
 // Open reads the databases below the data root, as the node named it
-// ("/var/lib/containerd"). It fails where there is no meta.db at all; one that
-// can't be read is handed up by each of the store's sequences.
+// ("/var/lib/containerd"). It fails where nothing of containerd's is there. A
+// database that is missing or can't be read is handed up by each of the store's
+// sequences.
 func Open(fsys evidence.FS, node evidence.Ino, root string) (*Store, error) {
 	s := &Store{fsys: fsys, node: node, root: root}
 	db, err := s.openDB(join(root, metaDB))
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) && !isRoot(fsys, node, root) {
 		return nil, fmt.Errorf("opening containerd's data root %s: %w", root, err)
 	}
 	if err != nil {

@@ -1,0 +1,208 @@
+package docker
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"lagan/evidence"
+	"lagan/runtimes"
+)
+
+// mountOf is what layerdb/mounts says of a container.
+type mountOf struct{ mount, init, parent string }
+
+func (s *Store) mount(d *driver, id string) (mountOf, error) {
+	var m mountOf
+	var failed error
+	at := join(d.db, mountDir+"/"+id)
+	for _, f := range []struct {
+		name string
+		to   *string
+	}{{"mount-id", &m.mount}, {"init-id", &m.init}, {"parent", &m.parent}} {
+		text, err := s.short(join(at, f.name))
+		if err != nil {
+			failed = errors.Join(failed, err)
+		}
+		*f.to = text
+	}
+	if failed == nil && m.mount == "" {
+		failed = fmt.Errorf("%s/mount-id: %w", at, fs.ErrNotExist)
+	}
+	if m.mount != "" && !folderName(m.mount) || m.init != "" && !folderName(m.init) {
+		failed = errors.Join(failed, fmt.Errorf("%s: mount-id %q or init-id %q names no folder: %w", at, m.mount, m.init, evidence.ErrCorrupt))
+		m.mount, m.init = "", ""
+	}
+	return m, failed
+}
+
+// rootfs names the folders of a container's root filesystem. The second error
+// is of what is contradictory and was read past.
+func (s *Store) rootfs(d *driver, m mountOf) (runtimes.Rootfs, error) {
+	switch d.name {
+	case driverOverlay2, driverFuse:
+		return s.overlay2(d, m)
+	case driverOverlay:
+		return s.overlay1(d, m), nil
+	case driverVFS, driverBtrfs:
+		r := runtimes.Rootfs{Kind: runtimes.RootfsBind, Upper: d.layerOf(m.mount)}
+		if m.init != "" {
+			r.Lower = []runtimes.Layer{d.layerOf(m.init)} // each is a whole tree
+			r.InitLayers = 1
+		}
+		return r, nil
+	}
+	return runtimes.Rootfs{Problem: fmt.Errorf("storage driver %q: %w", d.name, evidence.ErrUnsupported)}, nil
+}
+
+// overlay2 names the layers of an overlay2 mount: daemon/graphdriver/overlay2/overlay.go.
+func (s *Store) overlay2(d *driver, m mountOf) (runtimes.Rootfs, error) {
+	r := runtimes.Rootfs{Kind: runtimes.RootfsOverlay, Upper: d.layerOf(m.mount), UserXattr: s.userMark}
+	var folders []string
+	if m.init != "" {
+		folders = append(folders, m.init)
+		r.InitLayers = 1
+	}
+	chain, chainErr := d.chain(m.parent)
+	for _, l := range chain {
+		if l.cache == "" {
+			chainErr = errors.Join(chainErr, fmt.Errorf("layer %q has no cache-id: %w", l.chain, evidence.ErrCorrupt))
+			continue
+		}
+		folders = append(folders, l.cache)
+	}
+	mounted, lowerErr := s.lower(d, m.mount)
+	var contradiction error
+	switch {
+	case chainErr != nil && lowerErr == nil:
+		// The image store is damaged; what was mounted is still told by the driver.
+		folders, contradiction = mounted, chainErr
+		if !slices.Contains(folders, m.init) {
+			r.InitLayers = 0
+		}
+	case chainErr != nil:
+		r.Problem = errors.Join(chainErr, lowerErr)
+	case lowerErr != nil:
+		contradiction = lowerErr
+	case !slices.Equal(folders, mounted):
+		contradiction = fmt.Errorf("%s: the file lower names other layers (%s) than the image store (%s): %w",
+			join(d.dir, m.mount), strings.Join(mounted, " "), strings.Join(folders, " "), evidence.ErrCorrupt)
+	}
+	for _, f := range folders {
+		r.Lower = append(r.Lower, d.layerOf(f))
+	}
+	if len(r.Lower) == 0 {
+		r.Kind = runtimes.RootfsBind
+	}
+	return r, contradiction
+}
+
+// layerOf names a folder of the driver, with what the image store knows of it.
+func (d *driver) layerOf(folder string) runtimes.Layer {
+	l := runtimes.Layer{Key: folder, ID: folder}
+	switch d.name {
+	case driverVFS:
+		l.Dir = d.dir + "/dir/" + folder
+	case driverBtrfs:
+		l.Dir = d.dir + "/subvolumes/" + folder
+	default:
+		l.Dir = d.dir + "/" + folder + "/diff"
+	}
+	if known := d.cached[folder]; known != nil {
+		l.DiffID, l.ChainID = known.diff, known.chain
+	}
+	return l
+}
+
+// overlay1 names the layers of the driver "overlay", which was removed in
+// Docker 24: an image is one whole tree in root/, and a container's upper
+// folder began as a copy of its init layer's.
+func (s *Store) overlay1(d *driver, m mountOf) runtimes.Rootfs {
+	at := join(d.dir, m.mount)
+	lower, err := s.short(join(at, "lower-id"))
+	if err == nil && !folderName(lower) {
+		err = fmt.Errorf("%s/lower-id %q names no folder: %w", at, lower, evidence.ErrCorrupt)
+	}
+	if err != nil {
+		return runtimes.Rootfs{Problem: err}
+	}
+	r := runtimes.Rootfs{Kind: runtimes.RootfsOverlay, UserXattr: s.userMark}
+	r.Upper = runtimes.Layer{Dir: at + "/upper", Key: m.mount, ID: m.mount}
+	if m.init != "" {
+		r.Lower = append(r.Lower, runtimes.Layer{Dir: join(d.dir, m.init) + "/upper", Key: m.init, ID: m.init})
+		r.InitLayers = 1
+	}
+	base := d.layerOf(lower)
+	base.Dir = join(d.dir, lower) + "/root"
+	r.Lower = append(r.Lower, base)
+	return r
+}
+
+// lower returns the folders that a mount's file "lower" names, uppermost first.
+func (s *Store) lower(d *driver, folder string) ([]string, error) {
+	at := join(d.dir, folder+"/lower")
+	b, err := evidence.ReadFile(s.fsys, s.node, at, maxLower)
+	if err != nil {
+		return nil, err
+	}
+	names := strings.Split(strings.TrimSpace(string(b)), ":")
+	if len(names) > maxDepth {
+		return nil, fmt.Errorf("%s names %d layers, more than %d: %w", at, len(names), maxDepth, evidence.ErrCorrupt)
+	}
+	var out []string
+	for _, n := range names {
+		short, ok := strings.CutPrefix(n, "l/")
+		if !ok || !shortName(short) {
+			return nil, fmt.Errorf("%s: %q is no short name of a layer: %w", at, n, evidence.ErrCorrupt)
+		}
+		folder, err := s.byShort(d, short)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", at, err)
+		}
+		out = append(out, folder)
+	}
+	return out, nil
+}
+
+// shortName says whether s is a short name: 26 characters of base 32 (idLength, overlay.go).
+func shortName(s string) bool {
+	return len(s) == 26 && !strings.ContainsFunc(s, func(r rune) bool { return (r < 'A' || r > 'Z') && (r < '0' || r > '9') })
+}
+
+// byShort returns the folder that a short name stands for: by the link in l/
+// or, where that is missing, by the "link" file of the folder itself.
+func (s *Store) byShort(d *driver, short string) (string, error) {
+	if ino, err := evidence.Resolve(s.fsys, s.node, d.dir+"/l/"+short, false); err == nil {
+		if target, err := s.fsys.ReadLink(ino); err == nil {
+			if folder, ok := linkTarget(target); ok {
+				return folder, nil
+			}
+		}
+	}
+	d.scan.Do(func() {
+		d.short = make(map[string]string)
+		for _, e := range list(s.fsys, s.node, d.dir) {
+			if e.Name == "l" || !folderName(e.Name) {
+				continue
+			}
+			if own, err := s.short(d.dir + "/" + e.Name + "/link"); err == nil && shortName(own) {
+				d.short[own] = e.Name
+			}
+		}
+	})
+	if folder := d.short[short]; folder != "" {
+		return folder, nil
+	}
+	return "", fmt.Errorf("short name %s of a layer: neither a link nor a folder for it: %w", short, fs.ErrNotExist)
+}
+
+// linkTarget returns the folder of a link "../<folder>/diff".
+func linkTarget(target string) (string, bool) {
+	dir, diff := path.Split(target)
+	dir = strings.TrimSuffix(dir, "/")
+	folder, ok := strings.CutPrefix(dir, "../")
+	return folder, ok && diff == "diff" && folderName(folder)
+}

@@ -1,0 +1,121 @@
+package docker
+
+import (
+	"encoding/json"
+	"strings"
+)
+
+// Folders and files below the data root, from daemon/container, daemon/internal/image,
+// daemon/internal/layer and daemon/internal/refstore of moby.
+const (
+	containersDir   = "containers"
+	containerConfig = "config.v2.json"
+	hostConfig      = "hostconfig.json"
+	localLog        = "local-logs/container.log" // of the local log driver, which notes no path
+
+	imageDir     = "image" // image/<driver>/...
+	repositories = "repositories.json"
+	imageContent = "imagedb/content/sha256"
+	imageMeta    = "imagedb/metadata/sha256"
+	layerDir     = "layerdb/sha256"
+	mountDir     = "layerdb/mounts"
+)
+
+// Storage drivers: daemon/graphdriver. All but those of overlayfs keep whole trees.
+const (
+	driverOverlay2 = "overlay2"
+	driverFuse     = "fuse-overlayfs"
+	driverOverlay  = "overlay"
+	driverAUFS     = "aufs"
+	driverBtrfs    = "btrfs"
+	driverVFS      = "vfs"
+)
+
+// Sizes of documents that are read whole. A container's configuration grows
+// with its environment, labels and mounts; ARG_MAX bounds what can be started to some MiB.
+const (
+	maxConfig       = 16 << 20
+	maxRepositories = 64 << 20
+	maxImage        = 16 << 20
+	maxShort        = 4 << 10 // files of one id, digest or number
+	maxLower        = 64 << 10
+)
+
+// maxDepth is overlay2's own limit of lower layers (daemon/graphdriver/overlay2/overlay.go, maxDepth).
+const maxDepth = 128
+
+// configV2 is what is read of config.v2.json: daemon/container/container.go and state.go.
+type configV2 struct {
+	ID      string
+	Name    string
+	Created string
+	Path    string
+	Args    []string
+	Image   string // image id
+	Driver  string
+	LogPath string
+	State   struct {
+		Running           bool
+		Paused            bool
+		Restarting        bool
+		OOMKilled         bool
+		RemovalInProgress bool
+		Dead              bool
+		Pid               int
+		ExitCode          int
+		Error             string
+		StartedAt         string
+		FinishedAt        string
+	}
+	Config struct {
+		Hostname string
+		Env      []string
+		Image    string
+		Labels   map[string]string
+	}
+	// ImageManifest is there where containerd keeps the images.
+	ImageManifest *struct {
+		Digest string `json:"digest"`
+	}
+	NetworkSettings struct {
+		Networks map[string]*struct {
+			IPAddress         string
+			GlobalIPv6Address string
+		}
+	}
+	RestartCount int
+	MountPoints  map[string]*struct {
+		Type        string
+		Name        string
+		Source      string
+		Destination string
+		RW          bool
+		Driver      string
+		Relabel     string
+		Propagation string
+	}
+}
+
+// hostConfigJSON is what is read of hostconfig.json: api/types/container/hostconfig.go.
+type hostConfigJSON struct {
+	Privileged bool
+	LogConfig  struct{ Type string }
+	Tmpfs      map[string]string
+}
+
+// repositoriesJSON is daemon/internal/refstore/store.go: name to reference to image id.
+type repositoriesJSON struct {
+	Repositories map[string]map[string]string
+}
+
+// join returns the path of name below dir.
+func join(dir, name string) string { return strings.TrimSuffix(dir, "/") + "/" + name }
+
+// records holds the runtime's own documents, those that are JSON.
+type records map[string]json.RawMessage
+
+func (r records) add(name string, raw []byte) {
+	if json.Valid(raw) {
+		r[name] = raw
+	}
+}
