@@ -13,8 +13,8 @@ import (
 var usualRoots = []string{
 	"/var/lib/docker",
 	"/var/snap/docker/common/var-lib-docker", // Ubuntu's snap
-	"/mnt/sda1/var/lib/docker", // boot2docker and old minikube
-	"/lib/docker",              // a volume that is the node's /var
+	"/mnt/sda1/var/lib/docker",               // boot2docker and old minikube
+	"/lib/docker",                            // a volume that is the node's /var
 }
 
 // daemonConfigs are dockerd's configuration files: cmd/dockerd, the snap.
