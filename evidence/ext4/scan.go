@@ -1,0 +1,422 @@
+package ext4
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+
+	"lagan/evidence"
+)
+
+// piece is a part of one group's inode table.
+type piece struct {
+	first  uint32 // its first inode
+	n      int    // inodes
+	off    int64  // on the volume
+	bitmap []byte // of the group's inodes; nil where it can't be read
+}
+
+// pieces yields all inode tables, up to the last inode that was ever used, in
+// pieces of at most readSize. Groups in a row that can't be read are one error.
+func (fs *FS) pieces(yield func(piece, error) bool) {
+	sb := fs.sb
+	budget := fs.size // tables don't overlap: together they are no larger than the volume
+	var lost error
+	var lostFrom, lostTo uint32
+	flush := func() bool {
+		if lost == nil {
+			return true
+		}
+		err := fmt.Errorf("inodes %d to %d: %w", lostFrom, lostTo, lost)
+		lost = nil
+		return yield(piece{}, err)
+	}
+	lose := func(from, n uint32, err error) {
+		if lost == nil {
+			lost, lostFrom = err, from
+		}
+		lostTo = from + n - 1
+	}
+	per := uint32(readSize / sb.inodeSize)
+	for g := range sb.groups {
+		first := g*sb.inodesPerGroup + 1
+		d, err := fs.group(g)
+		if err != nil {
+			lose(first, sb.inodesPerGroup, err)
+			continue
+		}
+		if budget -= int64(d.used) * int64(sb.inodeSize); budget < 0 {
+			lose(first, sb.inodes-first+1, fmt.Errorf("inode tables larger than the volume: %w", evidence.ErrCorrupt))
+			break
+		}
+		bitmap, err := fs.block(d.inodeBitmap)
+		if err != nil {
+			bitmap = nil
+		}
+		at := fs.offset(d.inodeTable)
+		for i := uint32(0); i < d.used; i += per {
+			n := min(per, d.used-i)
+			off := at + int64(i)*int64(sb.inodeSize)
+			if have := (fs.size - off) / int64(sb.inodeSize); have < int64(n) {
+				have = max(have, 0)
+				lose(first+i+uint32(have), d.used-i-uint32(have), fmt.Errorf("table at offset %#x is behind the end of the volume: %w", off, evidence.ErrCorrupt))
+				if n = uint32(have); n == 0 {
+					break
+				}
+			} else if !flush() {
+				return
+			}
+			if !yield(piece{first + i, int(n), off, bitmap}, nil) {
+				return
+			}
+		}
+	}
+	flush()
+}
+
+// table is some pieces, read at once.
+type table struct {
+	pieces []piece
+	buf    []byte
+	start  int64 // of buf on the volume
+}
+
+// of returns the bytes of a piece.
+func (t *table) of(p piece, inodeSize int) []byte {
+	at := p.off - t.start
+	return t.buf[at : at+int64(p.n*inodeSize)]
+}
+
+// tables reads the inode tables in large reads and calls fn with each, or with
+// an error in the place of what can't be read. The table is fn's until it returns.
+func (fs *FS) tables(fn func(*table, error) bool) {
+	t := &table{}
+	buf := make([]byte, min(readSize, fs.size))
+	var end int64
+	more := true
+	read := func() {
+		if len(t.pieces) == 0 || !more {
+			return
+		}
+		t.buf = buf[:end-t.start]
+		if readFull(fs.dev, t.buf, t.start) == nil {
+			more = fn(t, nil)
+		} else {
+			more = fs.tableByBlock(t, fn)
+		}
+		t.pieces = t.pieces[:0]
+	}
+	for p, err := range fs.pieces {
+		if err != nil {
+			if read(); more {
+				more = fn(nil, err)
+			}
+		} else {
+			to := p.off + int64(p.n*fs.sb.inodeSize)
+			if len(t.pieces) > 0 && (p.off < end || p.off > end+readGap || to-t.start > int64(len(buf))) {
+				read()
+			}
+			if len(t.pieces) == 0 {
+				t.start = p.off
+			}
+			end = to
+			t.pieces = append(t.pieces, p)
+		}
+		if !more {
+			return
+		}
+	}
+	read()
+}
+
+// tableByBlock reads a table whose reading failed, a block at a time, so that
+// only what is unreadable is lost.
+func (fs *FS) tableByBlock(t *table, fn func(*table, error) bool) bool {
+	size, inodeSize := int64(fs.sb.blockSize()), fs.sb.inodeSize
+	for _, p := range t.pieces {
+		for done := 0; done < p.n; {
+			off := p.off + int64(done*inodeSize)
+			n := min(p.n-done, int((size-off%size)/int64(inodeSize)))
+			part := piece{p.first + uint32(done), n, off, p.bitmap}
+			b := make([]byte, n*inodeSize)
+			var ok bool
+			if err := readFull(fs.dev, b, off); err != nil {
+				ok = fn(nil, fmt.Errorf("inodes %d to %d: %w", part.first, part.first+uint32(n)-1, err))
+			} else {
+				ok = fn(&table{[]piece{part}, b, off}, nil)
+			}
+			if !ok {
+				return false
+			}
+			done += n
+		}
+	}
+	return true
+}
+
+// allocated says whether the inode bitmap marks an inode of the piece.
+func (p *piece) allocated(sb *super, i int) (marked, known bool) {
+	at := (p.first - 1 + uint32(i)) % sb.inodesPerGroup
+	if int(at/8) >= len(p.bitmap) {
+		return false, false
+	}
+	return p.bitmap[at/8]>>(at%8)&1 != 0, true
+}
+
+// hidden says whether an inode is the filesystem's own, which no path leads to.
+func (sb *super) hidden(ino uint32) bool {
+	return ino < sb.firstIno && ino != rootIno ||
+		ino == sb.orphanFile && sb.compat&compatOrphanFile != 0 || ino == sb.projQuota
+}
+
+// found is one result of Inodes: an inode, what of it can't be read, or both.
+type found struct {
+	evidence.Inode
+	err error
+}
+
+// Inodes yields the inodes in use in the order of the inode tables.
+func (fs *FS) Inodes() iter.Seq2[evidence.Inode, error] {
+	return func(yield func(evidence.Inode, error) bool) {
+		s := &inodeScan{fs: fs, names: nameSet{}}
+		for batch := range ahead(s.run, func(err error) found { return found{err: err} }) {
+			for i := range batch {
+				f := &batch[i]
+				if f.Ino != 0 && !yield(f.Inode, nil) {
+					return
+				}
+				if f.err != nil && !yield(evidence.Inode{Ino: f.Ino}, f.err) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// inodeScan decodes tables of inodes.
+type inodeScan struct {
+	fs    *FS
+	names nameSet
+	batch []found
+	needs []need
+	buf   []byte
+}
+
+// need is a block that completes an inode of the batch.
+type need struct {
+	blk    uint64
+	index  int32
+	size   int32 // of a link's target
+	target bool  // else attributes
+}
+
+func (s *inodeScan) run(send func([]found) ([]found, bool)) {
+	s.fs.tables(func(t *table, err error) bool {
+		if err != nil {
+			s.batch = append(s.batch, found{err: err})
+		} else {
+			s.decode(t)
+		}
+		if len(s.batch) == 0 {
+			return true
+		}
+		var ok bool
+		s.batch, ok = send(s.batch)
+		return ok
+	})
+}
+
+// decode adds the table's inodes in use to the batch.
+func (s *inodeScan) decode(t *table) {
+	fs := s.fs
+	old := fs.before(t)
+	size := fs.sb.inodeSize
+	s.needs = s.needs[:0]
+	var in inode
+	for _, p := range t.pieces {
+		raw := t.of(p, size)
+		for i := range p.n {
+			b := raw[i*size : (i+1)*size : (i+1)*size]
+			if le.Uint16(b) == 0 || le.Uint16(b[0x1a:]) == 0 { // i_mode, i_links_count
+				continue
+			}
+			ino := p.first + uint32(i)
+			if fs.sb.hidden(ino) || !fs.believed(&p, i, ino, b) {
+				continue
+			}
+			fs.decodeInode(&in, ino, b)
+			if in.flags&flagEAInode != 0 {
+				continue
+			}
+			f := found{Inode: evidence.Inode{Ino: evidence.Ino(ino), Info: fs.info(&in)}}
+			if old != nil {
+				at := p.off - t.start + int64(i*size)
+				f.Info.FromJournal = !bytes.Equal(b, old[at:at+int64(size)])
+			}
+			s.complete(&f, &in)
+			s.batch = append(s.batch, f)
+		}
+	}
+	s.fetch()
+}
+
+// before returns what the volume itself has in the place of a table, where the
+// journal changed it.
+func (fs *FS) before(t *table) []byte {
+	if fs.raw == nil || !fs.overlaid(t.start, int64(len(t.buf))) {
+		return nil
+	}
+	b := make([]byte, len(t.buf))
+	if readFull(fs.raw, b, t.start) != nil {
+		return nil
+	}
+	return b
+}
+
+// believed says whether an inode that looks alive is. The bitmap decides, but
+// where it doesn't mark the inode (it may be damaged, or older), the checksum
+// does, or that there can be no remains of an earlier filesystem: mke2fs
+// leaves tables unwritten only where descriptors count the inodes in use.
+func (fs *FS) believed(p *piece, i int, ino uint32, raw []byte) bool {
+	if marked, known := p.allocated(fs.sb, i); marked || !known {
+		return true
+	}
+	if le.Uint32(raw[0x14:]) != 0 { // i_dtime
+		return false
+	}
+	if fs.sb.metadataCsum() {
+		return fs.sb.inodeSum(fs.sb.inodeSeed(ino, le.Uint32(raw[0x64:])), raw)
+	}
+	return !fs.sb.groupsCounted() && evidence.TypeOfMode(le.Uint16(raw)) != evidence.TypeUnknown
+}
+
+// complete adds what the inode itself says of its target and attributes, and
+// notes the blocks that say the rest.
+func (s *inodeScan) complete(f *found, in *inode) {
+	fs := s.fs
+	fail := func(err error) { f.err = errors.Join(f.err, err) }
+	index := int32(len(s.batch))
+	if f.Info.Type == evidence.TypeSymlink {
+		s.link(f, in, fail)
+	}
+	if in.extra != 0 {
+		err := fs.inodeXattrs(in, func(e xattrEntry, _ []byte) error {
+			f.Xattrs = addName(f.Xattrs, s.names.intern(e))
+			return nil
+		})
+		if err != nil {
+			fail(fmt.Errorf("inode %d: %w", in.ino, err))
+		}
+		slices.Sort(f.Xattrs)
+	}
+	if in.xattrBlock == 0 {
+		return
+	}
+	if !fs.validBlocks(in.xattrBlock, 1) {
+		fail(fmt.Errorf("inode %d: attribute block %#x is not in the filesystem: %w", in.ino, in.xattrBlock, evidence.ErrCorrupt))
+		return
+	}
+	s.needs = append(s.needs, need{blk: in.xattrBlock, index: index})
+}
+
+func (s *inodeScan) link(f *found, in *inode, fail func(error)) {
+	fs := s.fs
+	if err := fs.checkTarget(in); err != nil {
+		fail(err)
+		return
+	}
+	b := fs.fastTarget(in)
+	switch {
+	case b != nil:
+	case in.flags&flagInlineData != 0:
+		b = make([]byte, in.size)
+		if _, err := io.ReadFull(fs.content(in), b); err != nil {
+			fail(err)
+			return
+		}
+	default:
+		r, err := fs.mapping(in).find(0)
+		if err != nil || r.pblk == 0 {
+			fail(errors.Join(err, fmt.Errorf("inode %d: reading link: %w", in.ino, evidence.ErrCorrupt)))
+			return
+		}
+		s.needs = append(s.needs, need{blk: r.pblk, index: int32(len(s.batch)), size: int32(in.size), target: true})
+		return
+	}
+	target, err := fs.target(in, b)
+	if err != nil {
+		fail(err)
+	}
+	f.Target = target
+}
+
+// fetch reads the blocks that inodes of the batch need, in the order of the
+// disk; one that many inodes share is decoded once.
+func (s *inodeScan) fetch() {
+	if len(s.needs) == 0 {
+		return
+	}
+	fs := s.fs
+	slices.SortStableFunc(s.needs, func(a, b need) int { return cmp.Compare(a.blk, b.blk) })
+	spans := make([]span, 0, len(s.needs))
+	for i, n := range s.needs {
+		spans = append(spans, span{blk: n.blk, n: 1, own: int32(i)})
+	}
+	if s.buf == nil {
+		s.buf = make([]byte, readSize)
+	}
+	last := uint64(0)
+	var names []string
+	var failed error
+	fs.readSpans(spans, s.buf, func(sp span, _ uint32, b []byte, err error) bool {
+		n := s.needs[sp.own]
+		f := &s.batch[n.index]
+		if n.target {
+			s.fetched(f, n, b, err)
+			return true
+		}
+		if n.blk != last {
+			last, names, failed = n.blk, nil, err
+			if failed == nil {
+				names, failed = s.blockNames(n.blk, b)
+			}
+		}
+		for _, name := range names {
+			f.Xattrs = addName(f.Xattrs, name)
+		}
+		slices.Sort(f.Xattrs)
+		if failed != nil {
+			f.err = errors.Join(f.err, fmt.Errorf("inode %d: %w", f.Ino, failed))
+		}
+		return true
+	})
+}
+
+// fetched completes a link from the block that holds its target.
+func (s *inodeScan) fetched(f *found, n need, b []byte, err error) {
+	if err == nil {
+		// Only the flags of the inode matter to what target makes of the bytes.
+		var in *inode
+		if in, err = s.fs.inode(uint32(f.Ino)); err == nil {
+			f.Target, err = s.fs.target(in, b[:n.size])
+		}
+	}
+	if err != nil {
+		f.err = errors.Join(f.err, fmt.Errorf("inode %d: reading link: %w", f.Ino, err))
+	}
+}
+
+func (s *inodeScan) blockNames(blk uint64, b []byte) (names []string, err error) {
+	if err := s.fs.checkXattrBlock(blk, b); err != nil {
+		return nil, err
+	}
+	err = xattrEntries(b[xattrBlockHeader:], func(e xattrEntry) error {
+		names = addName(names, s.names.intern(e))
+		return nil
+	})
+	return names, err
+}
