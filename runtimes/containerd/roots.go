@@ -17,10 +17,9 @@ var usualRoots = []string{
 	"/var/lib/rancher/rke2/agent/containerd",
 	"/var/snap/microk8s/common/var/lib/containerd",
 	"/var/lib/k0s/containerd",
-	"/var/lib/host-containerd",          // Bottlerocket's second instance
-	"/var/lib/docker/containerd/daemon", // the one that dockerd supervises
-	"/local/var/lib/containerd",         // Bottlerocket's data volume
-	"/lib/containerd",                   // a volume that is the node's /var
+	"/var/lib/host-containerd",  // Bottlerocket's second instance
+	"/local/var/lib/containerd", // Bottlerocket's data volume
+	"/lib/containerd",           // a volume that is the node's /var
 }
 
 // userRoot is below a user's home, without root: nerdctl docs/rootless.md.
@@ -49,10 +48,9 @@ var distributionConfigs = []string{"/etc/rancher/k3s/config.yaml", "/etc/rancher
 
 // Roots returns the data roots of containerd that are on the node: those that
 // are configured (systemd units, config.toml and what it imports), then the
-// usual ones, then the ones that dockerd keeps below its own data roots, if the
-// caller knows them. A tree that is a data root itself gives "/". What could
+// usual ones, then the ones that dockerd keeps below its own data roots. A tree that is a data root itself gives "/". What could
 // not be read on the way is the error, beside the roots that were found.
-func Roots(fsys evidence.FS, root evidence.Ino, docker ...string) ([]string, error) {
+func Roots(fsys evidence.FS, root evidence.Ino) ([]string, error) {
 	var failed []error
 	candidates, err := node.Flags(fsys, root, "containerd.service", nil, "--root")
 	failed = append(failed, err)
@@ -71,6 +69,8 @@ func Roots(fsys evidence.FS, root evidence.Ino, docker ...string) ([]string, err
 		}
 	}
 	candidates = append(candidates, usualRoots...)
+	docker, err := node.DockerRoots(fsys, root)
+	failed = append(failed, err)
 	for _, dir := range docker {
 		candidates = append(candidates, join(dir, "containerd/daemon"))
 	}
