@@ -48,9 +48,10 @@ var distributionConfigs = []string{"/etc/rancher/k3s/config.yaml", "/etc/rancher
 
 // Roots returns the data roots of containerd that are on the node: those that
 // are configured (systemd units, config.toml and what it imports), then the
-// usual ones, then the ones that dockerd keeps below its own data roots. A tree that is a data root itself gives "/". What could
+// usual ones, then the ones that dockerd keeps below its own data roots: those
+// that the caller knows, and those that Docker's configuration tells. A tree that is a data root itself gives "/". What could
 // not be read on the way is the error, beside the roots that were found.
-func Roots(fsys evidence.FS, root evidence.Ino) ([]string, error) {
+func Roots(fsys evidence.FS, root evidence.Ino, docker ...string) ([]string, error) {
 	var failed []error
 	candidates, err := node.Flags(fsys, root, "containerd.service", nil, "--root")
 	failed = append(failed, err)
@@ -69,9 +70,9 @@ func Roots(fsys evidence.FS, root evidence.Ino) ([]string, error) {
 		}
 	}
 	candidates = append(candidates, usualRoots...)
-	docker, err := node.DockerRoots(fsys, root)
+	more, err = node.DockerRoots(fsys, root)
 	failed = append(failed, err)
-	for _, dir := range docker {
+	for _, dir := range append(docker[:len(docker):len(docker)], more...) {
 		candidates = append(candidates, join(dir, "containerd/daemon"))
 	}
 	for _, h := range node.Homes(fsys, root) {
