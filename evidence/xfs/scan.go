@@ -14,7 +14,7 @@ import (
 const (
 	// scanBatch is the number of inodes that are decoded together, whose
 	// attributes and targets outside the inode are then read in disk order.
-	scanBatch = 8192
+	scanBatch = 4096
 	// scanBatches is the number of batches under way: one being filled, one being yielded.
 	scanBatches = 2
 )
@@ -164,33 +164,36 @@ func (s *scan) inode(ino uint64, off int64, raw []byte, free bool) {
 	case s.f.sb.incompat&incompatMetadir != 0 && d.flags2&flag2Metadata != 0:
 		return
 	}
-	s.allocated(d)
+	s.allocated(&d)
 }
 
 // allocated adds an inode to the batch, and notes where the rest of it lies.
-func (s *scan) allocated(d dinode) {
-	i := evidence.Inode{Ino: evidence.Ino(d.ino), Info: s.f.info(&d)}
-	i.Info.FromJournal = s.f.changed(&d)
+func (s *scan) allocated(d *dinode) {
+	at := len(s.batch)
+	s.batch = append(s.batch, scanned{})
+	i := &s.batch[at].inode // valid until something more is appended
+	i.Ino, i.Info = evidence.Ino(d.ino), s.f.info(d)
+	i.Info.FromJournal = s.f.changed(d)
 	if d.typ() == evidence.TypeDir {
-		s.dirs.add(&d)
+		s.dirs.add(d)
 	}
-	at := int64(-1)
+	off := int64(-1)
 	var failed [2]error
 	if d.remoteTarget() {
-		at = s.f.forkOffset(s.f.dataBlocks(&d))
+		off = s.f.forkOffset(s.f.dataBlocks(d))
 	} else if d.typ() == evidence.TypeSymlink {
-		i.Target, failed[0] = s.f.target(&d)
+		i.Target, failed[0] = s.f.target(d)
 	}
 	if d.remoteAttrs() {
-		at = s.f.forkOffset(s.f.attrBlocks(&d))
+		off = s.f.forkOffset(s.f.attrBlocks(d))
 	} else if d.forkoff != 0 {
-		i.Xattrs, failed[1] = s.xattrs(&d)
+		i.Xattrs, failed[1] = s.xattrs(d)
 	}
-	if at >= 0 {
-		d.raw = slices.Clone(d.raw)
-		s.outside = append(s.outside, outside{at: len(s.batch), off: at, d: d})
+	if off >= 0 {
+		o := outside{at: at, off: off, d: *d}
+		o.d.raw = slices.Clone(d.raw)
+		s.outside = append(s.outside, o)
 	}
-	s.batch = append(s.batch, scanned{inode: i})
 	s.fail(failed[0])
 	s.fail(failed[1])
 }
