@@ -32,11 +32,13 @@ type jsonl struct {
 	clock   clock
 	v       view
 	scratch []byte
+	tails   tailCache
 }
 
 func (*jsonl) header(dst []byte) []byte { return dst }
 
 func (j *jsonl) append(dst []byte, items []item) ([]byte, error) {
+	j.tails[0].rec = nil // of an earlier batch, whose memory may be in use again
 	for i := range items {
 		var err error
 		if dst, err = j.event(dst, &items[i]); err != nil {
@@ -47,13 +49,6 @@ func (j *jsonl) append(dst []byte, items []item) ([]byte, error) {
 }
 
 func (j *jsonl) event(dst []byte, it *item) ([]byte, error) {
-	v := &j.v
-	if err := v.parse(it.rec, j.commons); err != nil {
-		return dst, err
-	}
-	if err := v.index(); err != nil {
-		return dst, err
-	}
 	sec, nsec := it.k.sec(), it.k.nsec()
 	rsec, us := micros(sec, nsec)
 	dst = append(dst, `{"datetime":"`...)
@@ -64,7 +59,26 @@ func (j *jsonl) event(dst []byte, it *item) ([]byte, error) {
 	dst = j.clock.appendScaled(dst, sec, nsec, 9)
 	dst = append(dst, '"')
 	dst = append(dst, macbJSON[it.k.macb()]...)
-	dst, truncated := j.message(dst, len(it.rec))
+	tail := j.tails.entry(it)
+	if len(*tail) == 0 {
+		var err error
+		if *tail, err = j.record(*tail, it.rec); err != nil {
+			return dst, err
+		}
+	}
+	return append(dst, *tail...), nil
+}
+
+// record appends what all lines of a record have in common, to the line's end.
+func (j *jsonl) record(dst, rec []byte) ([]byte, error) {
+	v := &j.v
+	if err := v.parse(rec, j.commons); err != nil {
+		return dst[:0], err
+	}
+	if err := v.index(); err != nil {
+		return dst[:0], err
+	}
+	dst, truncated := j.message(dst, len(rec))
 	kind := v.kind
 	if kind >= numDataTypes {
 		kind = Unknown
@@ -75,6 +89,26 @@ func (j *jsonl) event(dst []byte, it *item) ([]byte, error) {
 		dst = append(dst, `,"truncated":true`...)
 	}
 	return append(dst, '}', '\n'), nil
+}
+
+// tailCache keeps how the records of late events were rendered: the times of
+// one file are often the same or near each other.
+type tailCache [256]struct {
+	rec  []byte
+	text []byte
+}
+
+// entry returns the rendered text of an event's record, empty where it is to
+// be rendered.
+func (t *tailCache) entry(it *item) *[]byte {
+	place := it.k.place()
+	e := &t[(place^place>>8)%uint64(len(t))]
+	// Records in memory stay where they are. Those that were read back, whose
+	// place is 0, are moved: only the same slice is the same record.
+	if len(e.rec) != len(it.rec) || &e.rec[0] != &it.rec[0] {
+		e.rec, e.text = it.rec, e.text[:0]
+	}
+	return &e.text
 }
 
 // message appends the message, of a template without a detour where it can't be too long.

@@ -115,7 +115,7 @@ func (r *run) next() (ok bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("reading sorted events: %w", err)
 	}
-	if n > uint64(maxRecord) || r.k.b&placeMask != 0 || r.k.sec() > maxSec || r.k.desc() >= numDescs {
+	if n == 0 || n > uint64(maxRecord) || r.k.b&placeMask != 0 || r.k.sec() > maxSec || r.k.desc() >= numDescs {
 		return false, errRecord("entry")
 	}
 	if uint64(cap(r.rec)) < n {
