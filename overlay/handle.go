@@ -37,8 +37,8 @@ func (f *FS) handle(n node) evidence.Ino {
 	ino = evidence.Ino(uint64(len(f.nodes)) | tableBit)
 	f.nodes = append(f.nodes, &n)
 	f.index[key] = ino
-	if n.problem != nil {
-		f.warning(n.problem)
+	if err := n.contentError(); err != nil {
+		f.warning(err)
 	}
 	return ino
 }
@@ -63,8 +63,8 @@ func (n *node) key() string {
 		b = append(binary.AppendUvarint(b, uint64(n.data.Layer)), 1)
 		b = binary.LittleEndian.AppendUint64(b, uint64(n.data.Ino))
 	}
-	if n.problem != nil {
-		b = append(append(b, 2), n.problem.Error()...)
+	if err := n.contentError(); err != nil {
+		b = append(append(b, 2), err.Error()...)
 	}
 	return string(b)
 }

@@ -123,9 +123,13 @@ func (f *FS) lookup(stack []Location, lists []*listing, name string, first *evid
 	rooted := false
 	for i := 0; i < len(stack) && !s.stop; i++ {
 		dir := stack[i]
-		// As in ovl_lookup: with data-only layers a file's redirect matters in
-		// the last merged layer too.
-		if s.isDir || f.merged == len(f.layers) {
+		// As in ovl_lookup: where redirects aren't followed the last directory of
+		// the stack ends the search, else the last layer; with data-only layers a
+		// file's redirect matters there too.
+		switch dataOnly := f.merged < len(f.layers); {
+		case f.user && !dataOnly:
+			s.last = i == len(stack)-1
+		case s.isDir || !dataOnly:
 			s.last = dir.Layer == f.merged-1
 		}
 		var list *listing
@@ -162,49 +166,63 @@ func (f *FS) lookup(stack []Location, lists []*listing, name string, first *evid
 	if n.metacopy {
 		n.data = data
 		if s.metacopy && n.problem == nil {
-			n.data, n.problem = s.dataOnly(n.stack[0])
+			s.dataOnly(&n)
 		}
 	}
 	return f.entry(name, typ, n), true, s.unreadable
 }
 
 // dataOnly looks for the content of a metadata-only copy in the data-only
-// layers, which only an absolute redirect leads to (ovl_lookup_data_layers).
-func (s *search) dataOnly(top Location) (Location, error) {
+// layers, which only an absolute redirect leads to (ovl_lookup_data_layers). The
+// kernel does so when the file is opened, so that only then it is an error; a
+// copy that leads nowhere it refuses outright.
+func (s *search) dataOnly(n *node) {
 	f := s.f
-	if s.absolute {
-		for i := f.merged; i < len(f.layers); i++ {
-			if ino, ok := f.plainFile(i, s.want); ok {
-				return Location{i, ino}, nil
-			}
+	if !s.absolute || f.merged == len(f.layers) {
+		n.problem = f.noData(n.stack[0])
+		return
+	}
+	for i := f.merged; i < len(f.layers); i++ {
+		if ino, ok := f.plainFile(i, s.want); ok {
+			n.data = Location{i, ino}
+			return
 		}
 	}
-	return Location{}, f.noData(top)
+	n.noData = f.noData(n.stack[0])
 }
 
-// plainFile resolves a path in one layer, following nothing; only a regular
-// file will do.
+// plainFile resolves a path in one layer, as vfs_path_lookup does with
+// LOOKUP_BENEATH and LOOKUP_NO_SYMLINKS: no link is followed, .. never leads out
+// of the layer, and only a regular file will do.
 func (f *FS) plainFile(layer int, path string) (evidence.Ino, bool) {
 	l := f.layers[layer]
-	at, typ := l.Root, evidence.TypeDir
+	above := []evidence.Ino{l.Root}
+	typ := evidence.TypeDir
 	for _, name := range evidence.Split(path) {
 		if typ != evidence.TypeDir {
 			return 0, false
 		}
-		e, ok, err := f.find(Location{layer, at}, name)
+		if name == ".." {
+			above = above[:len(above)-1]
+			if len(above) == 0 {
+				return 0, false
+			}
+			continue
+		}
+		e, ok, err := f.find(Location{layer, above[len(above)-1]}, name)
 		if err != nil || !ok {
 			return 0, false
 		}
-		at = e.Ino
+		above = append(above, e.Ino)
 		if typ = e.Type; typ == evidence.TypeUnknown {
-			info, err := l.FS.Stat(at)
+			info, err := l.FS.Stat(e.Ino)
 			if err != nil {
 				return 0, false
 			}
 			typ = info.Type
 		}
 	}
-	return at, typ == evidence.TypeFile
+	return above[len(above)-1], typ == evidence.TypeFile
 }
 
 // layer looks for s.want in one layer: ovl_lookup_layer. A path is walked from
@@ -233,6 +251,11 @@ func (s *search) layer(dir Location, list *listing) (evidence.Entry, evidence.Ty
 // path before it, post the path after it.
 func (s *search) single(dir Location, list *listing, name string, prefix int, post string) (evidence.Entry, evidence.Type, bool) {
 	none := evidence.Entry{}
+	if name == "." || name == ".." {
+		// Only a redirect can ask for them: lookup_noperm_common (fs/namei.c) refuses.
+		s.refuse(fmt.Errorf("%s: redirected to %q: %w", s.f.where(dir), s.want, evidence.ErrCorrupt))
+		return none, 0, false
+	}
 	e, ok := s.child(dir, list, name)
 	if !ok {
 		return none, 0, false
@@ -255,7 +278,7 @@ func (s *search) single(dir Location, list *listing, name string, prefix int, po
 		s.metacopy = m.metacopy && !s.f.user
 		s.stop = !s.metacopy
 		if m.metacopy && s.f.user {
-			s.refuse(fmt.Errorf("%s: metadata-only copy, which mounts with userxattr refuse: %w", s.f.where(at), evidence.ErrUnsupported))
+			s.refuse(s.f.refused(at))
 		}
 		if s.stop || s.last {
 			return e, typ, true

@@ -78,8 +78,8 @@ func cString(v []byte) string {
 }
 
 // validRedirect is ovl_get_redirect_xattr: a name, or a path from the root
-// without empty elements. . and .. are refused later, when they are looked up
-// (lookup_noperm_common, fs/namei.c).
+// without empty elements. That . and .. are no names shows when they are
+// looked up.
 func validRedirect(v []byte) bool {
 	s := cString(v)
 	if s == "" || len(s) > maxRedirect {
@@ -87,10 +87,10 @@ func validRedirect(v []byte) bool {
 	}
 	rest, absolute := strings.CutPrefix(s, "/")
 	if !absolute {
-		return !strings.Contains(s, "/") && s != "." && s != ".."
+		return !strings.Contains(s, "/")
 	}
 	for _, e := range strings.Split(rest, "/") {
-		if e == "" || e == "." || e == ".." {
+		if e == "" {
 			return false
 		}
 	}

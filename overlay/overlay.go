@@ -94,6 +94,15 @@ type node struct {
 	metacopy   bool
 	redirected bool
 	problem    error // what the kernel would refuse the entry for
+	noData     error // what it would refuse to open the file for
+}
+
+// contentError says why a metadata-only copy can't be read, if it can't.
+func (n *node) contentError() error {
+	if n.problem != nil {
+		return n.problem
+	}
+	return n.noData
 }
 
 // Merge returns the view of the layers, uppermost first.
@@ -197,14 +206,14 @@ func (f *FS) Open(ino evidence.Ino) (*io.SectionReader, error) {
 	}
 	from := n.stack[0]
 	switch {
-	case n.metacopy && n.problem != nil:
-		return nil, n.problem
 	case n.metacopy:
+		if err := n.contentError(); err != nil {
+			return nil, err
+		}
 		from = n.data
-	case from.Layer == f.merged-1 && !f.user:
-		// In the last layer lookup leaves the attributes of files unread.
-		if m := f.marks(from, evidence.TypeFile); m.metacopy {
-			return nil, f.noData(from)
+	case !f.user:
+		if err := f.lastProblem(from); err != nil {
+			return nil, err
 		}
 	}
 	return f.layers[from.Layer].FS.Open(from.Ino)
@@ -225,7 +234,7 @@ func (f *FS) Data(ino evidence.Ino) (layer int, of evidence.Ino, err error) {
 		return 0, 0, err
 	}
 	if n.metacopy {
-		return n.data.Layer, n.data.Ino, n.problem
+		return n.data.Layer, n.data.Ino, n.contentError()
 	}
 	return n.stack[0].Layer, n.stack[0].Ino, nil
 }
@@ -264,7 +273,26 @@ func (f *FS) Problem(ino evidence.Ino) error {
 	if err != nil {
 		return err
 	}
+	if n.problem == nil && len(n.stack) == 1 && !n.metacopy {
+		return f.lastProblem(n.stack[0])
+	}
 	return n.problem
+}
+
+// lastProblem finds a metadata-only copy where lookup leaves the attributes of
+// files unread: in the last layer that it looks at.
+func (f *FS) lastProblem(l Location) error {
+	if l.Layer != f.merged-1 && !f.user {
+		return nil
+	}
+	switch m := f.marks(l, evidence.TypeFile); {
+	case !m.metacopy:
+		return nil
+	case f.user:
+		return f.refused(l)
+	default:
+		return f.noData(l)
+	}
 }
 
 // Same says whether ino and other's inode are made of the same inodes of the
@@ -367,8 +395,13 @@ func (f *FS) where(l Location) string {
 	return fmt.Sprintf("layer %s: inode %d", name, l.Ino)
 }
 
+// noData is the error of a metadata-only copy whose content no layer has.
 func (f *FS) noData(l Location) error {
 	return fmt.Errorf("%s: metadata-only copy, and no layer below has the content: %w", f.where(l), evidence.ErrCorrupt)
+}
+
+func (f *FS) refused(l Location) error {
+	return fmt.Errorf("%s: metadata-only copy, which mounts with userxattr refuse: %w", f.where(l), evidence.ErrUnsupported)
 }
 
 func badHandle(ino evidence.Ino) error {
