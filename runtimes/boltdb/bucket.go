@@ -212,9 +212,9 @@ func (b *Bucket) Find(name string) (KV, error) {
 		}
 	}
 	if failed == nil {
-		failed = fs.ErrNotExist
+		return KV{}, fmt.Errorf("%s: %q: %w", b.name(), name, fs.ErrNotExist)
 	}
-	return KV{}, fmt.Errorf("%s: %q: %w", b.name(), name, failed)
+	return KV{}, fmt.Errorf("looking for %q: %w", name, failed)
 }
 
 // seek goes down by the keys of the branches: the last one that is not greater.

@@ -165,7 +165,7 @@ func (s *Store) find(ns *namespace, snapshotterName, key string) (*snapshotter, 
 		return nil, nil, fmt.Errorf("snapshotter %q: nothing of it below %s: %w", snapshotterName, s.root, fs.ErrNotExist)
 	}
 	meta := ns.snapshots[snapshotterName][key]
-	if meta != nil {
+	if meta != nil && meta.name != "" {
 		if be := sn.byName[meta.name]; be != nil {
 			return sn, be, nil
 		}
@@ -324,7 +324,7 @@ func (s *Store) onlyNamed(yield func(runtimes.Snapshot, error) bool) {
 				if m.err != nil && !yield(runtimes.Snapshot{}, m.err) {
 					return
 				}
-				if sn := s.snapshotters[snapshotterName]; sn != nil && sn.byName[m.name] != nil {
+				if _, _, err := s.find(ns, snapshotterName, key); err == nil {
 					continue
 				}
 				if !yield(runtimes.Snapshot{

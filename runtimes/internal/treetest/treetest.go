@@ -8,6 +8,7 @@ import (
 	"iter"
 	"path"
 	"sync"
+	"testing/fstest"
 
 	"lagan/evidence"
 )
@@ -113,4 +114,13 @@ func (t *Tree) Open(i evidence.Ino) (*io.SectionReader, error) {
 		return nil, &fs.PathError{Op: "open", Path: t.path(i), Err: fs.ErrInvalid}
 	}
 	return io.NewSectionReader(r, 0, fi.Size()), nil
+}
+
+// Files makes a tree of paths and contents.
+func Files(files map[string]string) fstest.MapFS {
+	out := fstest.MapFS{}
+	for name, content := range files {
+		out[name] = &fstest.MapFile{Data: []byte(content), Mode: 0o644}
+	}
+	return out
 }
