@@ -1,6 +1,7 @@
 package xlog
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +11,9 @@ import (
 
 // maxIntents bounds the memory for unfinished operations; a log of 2 GiB holds fewer live ones.
 const maxIntents = 1 << 20
+
+// maxIntentBody is how much of an intent is looked at: struct xfs_xmi_log_format is the longest.
+const maxIntentBody = 88
 
 // intentKey names an intent: its "done" item repeats the number.
 type intentKey struct {
@@ -36,7 +40,7 @@ func (rp *replayer) intent(typ uint16, it *item) error {
 	}
 	in := &intent{intentKey: k}
 	if typ == itemBUI || typ == itemATTRI || typ == itemXMI {
-		in.body = slices.Clone(b)
+		in.body = slices.Clone(b[:min(len(b), maxIntentBody)])
 	}
 	rp.byID[k] = in
 	rp.intents = append(rp.intents, in)
@@ -70,17 +74,19 @@ func (rp *replayer) finishIntents() error {
 			continue
 		}
 		counts[intentNames[in.typ]]++
+		var err error
 		switch in.typ {
+		case itemBUI:
+			err = rp.finishBmap(in.body)
 		case itemATTRI, itemXMI:
 			if len(in.body) >= 24 {
-				rp.warn(fmt.Errorf("inode %d: an operation (%s) was under way and is left unfinished: %w",
-					rp.order.Uint64(in.body[16:]), intentNames[in.typ], evidence.ErrUnsupported))
+				err = fmt.Errorf("inode %d: left as it is: %w", rp.order.Uint64(in.body[16:]), evidence.ErrUnsupported)
 			}
-		case itemBUI:
-			if len(in.body) >= 24 {
-				rp.warn(fmt.Errorf("inode %d: an operation (%s) was under way and is left unfinished: %w",
-					rp.order.Uint64(in.body[16:]), intentNames[in.typ], evidence.ErrUnsupported))
-			}
+		}
+		if errors.Is(err, evidence.ErrCorrupt) || errors.Is(err, evidence.ErrUnsupported) && err != errTooMuch {
+			rp.warn(fmt.Errorf("unfinished operation (%s): %w", intentNames[in.typ], err))
+		} else if err != nil {
+			return err
 		}
 	}
 	var parts []string

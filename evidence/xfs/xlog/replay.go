@@ -46,26 +46,34 @@ type replayer struct {
 	intents    []*intent
 	byID       map[intentKey]*intent
 
-	objects         map[object]struct{}
-	transactions    int
-	first, last     time.Time
-	newest          time.Time // in the transaction under replay
-	notes           []string
-	warnings        int
-	skippedWarnings int
-	warnTo          func(error)
-	scratch         []byte
+	forkExtents int                 // read so far to finish mapping operations
+	taken       map[uint64]struct{} // free blocks that became part of a btree
+
+	objects      map[object]struct{}
+	transactions int
+	first, last  time.Time
+	newest       time.Time // in the transaction under replay
+	notes        []string
+	warnings     int
+	warnTo       func(error)
+	scratch      []byte
 }
 
 func newReplayer(l *disklog, size int64, warn func(error)) *replayer {
 	return &replayer{
 		log: l, geo: l.geo, ov: newOverlay(l.dev, size), warnTo: warn,
 		cancels: make(map[location]int), unstamped: make(map[int64]stamped),
-		byID: make(map[intentKey]*intent), objects: make(map[object]struct{}),
+		byID: make(map[intentKey]*intent), taken: make(map[uint64]struct{}),
+		objects: make(map[object]struct{}),
 	}
 }
 
-func (rp *replayer) warn(err error) { rp.warnTo(err) }
+// warn reports what was passed over, the first maxWarnings of it one by one.
+func (rp *replayer) warn(err error) {
+	if rp.warnings++; rp.warnings <= maxWarnings {
+		rp.warnTo(err)
+	}
+}
 
 // changed notes that an object was replayed.
 func (rp *replayer) changed(o object) {
@@ -108,11 +116,7 @@ func (rp *replayer) commit(t *trans) error {
 		switch {
 		case err == nil:
 		case errors.Is(err, evidence.ErrCorrupt):
-			if rp.warnings++; rp.warnings <= maxWarnings {
-				rp.warn(fmt.Errorf("log item of type %#x: %w", it.typ(t.order), err))
-			} else {
-				rp.skippedWarnings++
-			}
+			rp.warn(fmt.Errorf("log item of type %#x: %w", it.typ(t.order), err))
 		default:
 			return err
 		}

@@ -153,8 +153,8 @@ func (rp *replayer) result(e extent) (*Result, error) {
 	if e.note != "" {
 		notes = append([]string{e.note}, notes...)
 	}
-	if rp.skippedWarnings > 0 {
-		rp.warn(fmt.Errorf("%d more log items could not be replayed", rp.skippedWarnings))
+	if n := rp.warnings - maxWarnings; n > 0 {
+		rp.warnTo(fmt.Errorf("log replay: %d more warnings", n))
 	}
 	return &Result{
 		State: evidence.JournalReplayed, Image: im, im: im,
