@@ -1,0 +1,21 @@
+# The few commands of this project. `make test` is what README.md names.
+FUZZTIME ?= 60s
+
+.PHONY: build test fuzz bench lint
+
+build:
+	CGO_ENABLED=0 go build -trimpath -o lagan ./cmd/lagan
+
+test:
+	go test ./...
+
+# every fuzz target of every package, FUZZTIME each
+fuzz:
+	go run ./scripts/fuzzall -time $(FUZZTIME)
+
+bench:
+	go test -run '^$$' -bench . -benchmem ./...
+
+lint:
+	test -z "$$(gofmt -l .)"
+	go vet ./...

@@ -1,0 +1,141 @@
+package analyzer
+
+import (
+	"context"
+	"crypto/sha256"
+	"strings"
+	"time"
+
+	"lagan/evidence"
+	"lagan/layers"
+	"lagan/runtimes"
+)
+
+// ChangeOptions say what Changes gives.
+type ChangeOptions struct {
+	Hash bool // SHA-256 of regular files, before and after
+}
+
+// Change is what a container did to one path of its image.
+type Change struct {
+	File // as it is now; of a deleted path, as the image has it
+	Kind layers.Kind
+	// Changed says what differs of a modified path; see layers.Change.
+	Changed   []string
+	OldSHA256 string
+	// Deleted is, for a deleted path, when that was done: the change time of
+	// the mark (whiteout) that hides it, or of the opaque folder around it.
+	Deleted time.Time
+	// Opaque says that no whiteout hides the deleted path, but a folder that replaced the image's.
+	Opaque bool
+}
+
+// Changes calls fn for each path that the container added, modified or
+// deleted against its image, in path order. A root filesystem of one folder
+// has no image below it, and all that is in it was added.
+func (n *Node) Changes(ctx context.Context, c *Container, o ChangeOptions, fn func(Change) error) error {
+	view, err := n.View(c)
+	if err != nil {
+		return err
+	}
+	base, err := n.Base(c)
+	if err != nil {
+		return err
+	}
+	if base == nil {
+		return n.everything(ctx, view, o, fn)
+	}
+	d := differ{n: n, c: c, view: view, base: &Tree{FS: base, Name: "image of " + view.Name}, o: o, fn: fn}
+	for ch, err := range layers.Diff(base, view.FS, diffOptions(c)) {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			n.gap(c.store.Volume, view.Name, err)
+			continue
+		}
+		if err := d.change(ch); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// everything tells all files of a root filesystem without an image as added.
+func (n *Node) everything(ctx context.Context, view *Tree, o ChangeOptions, fn func(Change) error) error {
+	return n.List(ctx, view, "/", ListOptions{Recursive: true, Hash: o.Hash}, func(f File) error {
+		if f.Path == "/" {
+			return nil
+		}
+		return fn(Change{File: f, Kind: layers.Added})
+	})
+}
+
+type differ struct {
+	n          *Node
+	c          *Container
+	view, base *Tree
+	o          ChangeOptions
+	fn         func(Change) error
+}
+
+func (d *differ) change(ch layers.Change) error {
+	out := Change{Kind: ch.Kind, Changed: ch.Changed}
+	now := lister{n: d.n, t: d.view, o: ListOptions{Hash: d.o.Hash}, fn: func(f File) error { out.File = f; return nil }, sum: sha256.New()}
+	old := lister{n: d.n, t: d.base, o: ListOptions{Hash: d.o.Hash}, fn: func(f File) error { out.File = f; return nil }, sum: sha256.New()}
+	switch ch.Kind {
+	case layers.Deleted:
+		if err := old.file(ch.Path, ch.OldIno, ch.Old); err != nil {
+			return err
+		}
+		out.OldSHA256, out.SHA256 = out.SHA256, ""
+		out.Deleted, out.Opaque = d.whenDeleted(ch.Path)
+	default:
+		if err := now.file(ch.Path, ch.Ino, ch.Info); err != nil {
+			return err
+		}
+		if d.o.Hash && ch.Kind == layers.Modified && ch.Old.Type == evidence.TypeFile {
+			sum, err := old.hash(ch.OldIno)
+			if err != nil {
+				d.n.gap(d.c.store.Volume, d.base.Name+": "+ch.Path, err)
+			}
+			out.OldSHA256 = sum
+		}
+	}
+	return d.fn(out)
+}
+
+// whenDeleted looks in the upper layer for what hides the path: a whiteout in
+// its place, or else the nearest folder above it that exists there.
+func (d *differ) whenDeleted(path string) (when time.Time, opaque bool) {
+	dir, err := d.n.layerRoot(d.c.store, d.c.Rootfs.Upper.Dir)
+	if err != nil {
+		return time.Time{}, false
+	}
+	tree := d.c.store.Tree
+	elements := strings.Split(strings.TrimPrefix(path, "/"), "/")
+	for i, name := range elements {
+		e, err := evidence.Lookup(tree, dir, name)
+		if err != nil {
+			break // what is above hides it
+		}
+		info, err := tree.Stat(e.Ino)
+		if err != nil {
+			break
+		}
+		when = info.Ctime
+		if i == len(elements)-1 || info.Type != evidence.TypeDir {
+			return when, false
+		}
+		dir = e.Ino
+	}
+	return when, true
+}
+
+// diffOptions choose the lines that the container's own runtime would print.
+func diffOptions(c *Container) layers.DiffOptions {
+	if c.Runtime == runtimes.Podman {
+		return layers.DiffOptions{Native: true, Ignore: layers.PodmanIgnores}
+	}
+	return layers.DiffOptions{}
+}

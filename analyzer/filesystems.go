@@ -1,0 +1,82 @@
+package analyzer
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"lagan/evidence"
+	"lagan/evidence/ext4"
+	"lagan/evidence/volume"
+	"lagan/evidence/xfs"
+)
+
+// opener opens one kind of filesystem; ErrFormat says that it is another kind.
+type opener struct {
+	name string
+	open func(io.ReaderAt, int64, evidence.Options) (evidence.FS, error)
+}
+
+// openers are asked in turn. The two commonest come first.
+var openers = []opener{
+	{"ext4", func(r io.ReaderAt, size int64, o evidence.Options) (evidence.FS, error) {
+		return opened(ext4.Open(r, size, o))
+	}},
+	{"xfs", func(r io.ReaderAt, size int64, o evidence.Options) (evidence.FS, error) {
+		return opened(xfs.Open(r, size, o))
+	}},
+}
+
+// opened keeps a nil *FS from becoming an evidence.FS that isn't nil.
+func opened[F evidence.FS](fsys F, err error) (evidence.FS, error) {
+	if err != nil {
+		return nil, err
+	}
+	return fsys, nil
+}
+
+// unread names what hides a filesystem that lagan can't reach: its absence
+// from the results must be said. What else has no reader (swap, vfat of the
+// boot loader) is named by info and is no gap.
+var unread = map[string]bool{
+	"crypto_LUKS": true, "BitLocker": true, "LVM2_member": true, "linux_raid_member": true, "bcachefs": true, "bcache": true,
+	"stratis": true, "vdo": true, "zfs_member": true, "btrfs": true, "f2fs": true, "jfs": true, "reiserfs": true, "apfs": true, "ntfs": true,
+}
+
+// openFilesystems opens what each volume holds. A volume that can't be read is
+// a gap and does not keep the others from being read.
+func (n *Node) openFilesystems() {
+	for _, v := range n.Volumes {
+		if v.FS != nil || (n.options.Volume > 0 && v.Index != n.options.Volume) {
+			continue
+		}
+		n.guard(v.Index, "", func() error { return n.openFilesystem(v) })
+		if v.FS != nil {
+			v.Description = evidence.Describe(v.FS)
+			v.Content = v.Description.Type
+		}
+	}
+}
+
+func (n *Node) openFilesystem(v *Volume) error {
+	options := evidence.Options{Warn: n.warnOf(v), NoJournal: n.options.NoJournal}
+	for _, o := range openers {
+		fsys, err := o.open(v.section, v.Size, options)
+		if errors.Is(err, evidence.ErrFormat) {
+			continue
+		}
+		if err != nil {
+			v.Content = o.name
+			v.Err = fmt.Errorf("opening %s: %w", o.name, err)
+			return v.Err
+		}
+		v.FS = fsys
+		return nil
+	}
+	v.Content = volume.Identify(v.section)
+	if unread[v.Content] {
+		v.Err = fmt.Errorf("%s is recognised and not read: %w", v.Content, evidence.ErrUnsupported)
+		return v.Err
+	}
+	return nil
+}

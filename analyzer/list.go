@@ -1,0 +1,137 @@
+package analyzer
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"strings"
+
+	"lagan/evidence"
+)
+
+// ListOptions say what List gives.
+type ListOptions struct {
+	Recursive bool // the path itself and all below it
+	Hash      bool // SHA-256 of regular files
+	UpperOnly bool // only what comes from the container's upper layer
+}
+
+// File is one file of a tree with all that is known of it.
+type File struct {
+	Path   string // with a leading slash, any bytes
+	Info   evidence.Info
+	Target string
+	Xattrs map[string][]byte
+	SHA256 string
+	Layer  string
+}
+
+// List calls fn for the entries of a folder of the tree, in name order, or for
+// the file at path itself. What can't be read is a gap.
+func (n *Node) List(ctx context.Context, t *Tree, path string, o ListOptions, fn func(File) error) error {
+	start, err := evidence.Resolve(t, t.Root(), path, o.Recursive || strings.HasSuffix(path, "/"))
+	if err != nil {
+		return fmt.Errorf("%s: %w", t.Name, err)
+	}
+	prefix := "/" + strings.Join(evidence.Split(path), "/")
+	l := lister{n: n, t: t, o: o, fn: fn, sum: sha256.New()}
+	return evidence.Walk(t.FS, start, func(rel string, e evidence.Entry, info evidence.Info, err error) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		full := prefix
+		if rel != "" {
+			full = strings.TrimSuffix(prefix, "/") + "/" + rel
+		}
+		if err != nil {
+			n.gap(0, t.Name, fmt.Errorf("%q: %w", full, err))
+			return nil
+		}
+		single := rel == "" && info.Type != evidence.TypeDir
+		if rel != "" || o.Recursive || single {
+			if err := l.file(full, e.Ino, info); err != nil {
+				return err
+			}
+		}
+		if rel != "" && !o.Recursive {
+			return evidence.SkipDir
+		}
+		return nil
+	})
+}
+
+type lister struct {
+	n   *Node
+	t   *Tree
+	o   ListOptions
+	fn  func(File) error
+	sum hash.Hash
+	buf []byte
+}
+
+func (l *lister) file(path string, ino evidence.Ino, info evidence.Info) error {
+	f := File{Path: path, Info: info, Layer: l.t.LayerOf(ino)}
+	if l.o.UpperOnly && f.Layer != "upper" {
+		return nil
+	}
+	l.n.guard(0, l.t.Name+": "+path, func() error {
+		return l.details(&f, ino)
+	})
+	return l.fn(f)
+}
+
+// details reads what Stat doesn't say. What can't be read is left out of the
+// file and reported.
+func (l *lister) details(f *File, ino evidence.Ino) error {
+	var failed, err error
+	if f.Info.Type == evidence.TypeSymlink {
+		if f.Target, err = l.t.ReadLink(ino); err != nil {
+			failed = errors.Join(failed, fmt.Errorf("reading link: %w", err))
+		}
+	}
+	if f.Xattrs, err = l.t.Xattrs(ino); err != nil {
+		failed = errors.Join(failed, fmt.Errorf("reading attributes: %w", err))
+	}
+	if l.o.Hash && f.Info.Type == evidence.TypeFile {
+		if f.SHA256, err = l.hash(ino); err != nil {
+			failed = errors.Join(failed, fmt.Errorf("hashing: %w", err))
+		}
+	}
+	return failed
+}
+
+func (l *lister) hash(ino evidence.Ino) (string, error) {
+	r, err := l.t.Open(ino)
+	if err != nil {
+		return "", err
+	}
+	return hashOf(r, l.sum, &l.buf)
+}
+
+// hashBuffer is how much of a file is read at once for hashing.
+const hashBuffer = 1 << 20
+
+// maxHashed bounds the content that is hashed of one file: a sparse file may
+// claim 2^60 bytes, which no one could ever hash.
+const maxHashed = 1 << 44
+
+func hashOf(r *io.SectionReader, sum hash.Hash, buf *[]byte) (string, error) {
+	if r.Size() > maxHashed {
+		return "", fmt.Errorf("%d bytes are too many to hash: %w", r.Size(), evidence.ErrUnsupported)
+	}
+	if *buf == nil {
+		*buf = make([]byte, hashBuffer)
+	}
+	sum.Reset()
+	if _, err := io.CopyBuffer(sum, onlyReader{r}, *buf); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
+}
+
+// onlyReader hides WriteTo, so that CopyBuffer uses the buffer it is given.
+type onlyReader struct{ io.Reader }

@@ -1,0 +1,230 @@
+// Package analyzer is the one place that knows the whole way from a piece of
+// evidence to what is said about it. Open recognises disks, volumes and
+// filesystems, replays journals, joins the volumes into the node's tree and
+// finds the container runtimes; a Node then lists containers and images, puts
+// root filesystems together, compares them with their images and tells the
+// node's timeline.
+//
+// Nothing is skipped in silence: what could not be read is a Gap, and the rest
+// is delivered. A panic in a reader becomes a gap of the object it was reading.
+package analyzer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"sync"
+
+	"lagan/evidence"
+	"lagan/evidence/hostdir"
+	"lagan/evidence/image"
+	"lagan/evidence/volume"
+	"lagan/runtimes"
+)
+
+// ErrNoFilesystem says that evidence was opened and holds no filesystem that can be read.
+var ErrNoFilesystem = errors.New("no filesystem found that can be read")
+
+// Options say how evidence is opened.
+type Options struct {
+	Disks     []string // further disks of the same node
+	Volume    int      // only this volume, as info numbers them; 0: all
+	NoJournal bool     // leave dirty journals unreplayed
+	DataRoots []DataRoot
+	TempDir   string // for spooled images; "" is the system's
+	// Progress is told how far the unpacking of a compressed image is.
+	Progress func(task string, done, total int64)
+	// Gap is told of each gap when it is found, beside Node.Gaps at the end.
+	Gap func(Gap)
+}
+
+// DataRoot names a runtime's data root that no configuration names.
+type DataRoot struct {
+	Kind runtimes.Name
+	Path string
+}
+
+// Evidence is one disk, image or folder that was opened.
+type Evidence struct {
+	Path   string
+	Name   string // the last element of Path, which records carry
+	Size   int64  // bytes of the disk; -1 for a folder
+	Format string // "raw", "zstd", "folder", ...
+
+	image image.Image
+}
+
+// Volume is a part of a disk that can hold a filesystem.
+type Volume struct {
+	Index       int // from 1, over all disks: what --volume takes
+	Evidence    *Evidence
+	Scheme      string // gpt, mbr, none, folder
+	Number      int    // of the partition; 0 without a table
+	Start, Size int64  // bytes
+	PartType    string // what the partition table says
+	PartName    string
+	PartUUID    string
+	// Content names what was recognised: a filesystem's type, "swap", "LVM2"; "" nothing.
+	Content     string
+	FS          evidence.FS // nil where no filesystem could be opened
+	Description evidence.Description
+	MountPoint  string // in the node's tree; "" not joined
+	Err         error  // why FS is nil, where something was recognised
+
+	section io.ReaderAt
+}
+
+// Node is the machine that the evidence came from.
+type Node struct {
+	Evidence []*Evidence
+	Volumes  []*Volume
+	Tree     evidence.FS // all volumes joined; nil where there is no filesystem
+	Stores   []Store
+
+	options Options
+	gaps    gapList
+
+	containers func() []*Container
+	images     func() []*Image
+	layerMu    sync.Mutex
+	layerRoots map[layerKey]layerRoot
+}
+
+// Open opens the evidence at path: a disk, an image of one, or a folder. The
+// error says what, where and what to try. Close releases what it holds.
+func Open(ctx context.Context, path string, o Options) (*Node, error) {
+	n := &Node{options: o, layerRoots: make(map[layerKey]layerRoot)}
+	n.gaps.told = o.Gap
+	n.containers = sync.OnceValue(n.listContainers)
+	n.images = sync.OnceValue(n.listImages)
+	for _, p := range append([]string{path}, o.Disks...) {
+		if err := n.openEvidence(ctx, p); err != nil {
+			n.Close()
+			return nil, err
+		}
+	}
+	if o.Volume > len(n.Volumes) {
+		err := fmt.Errorf("there is no volume %d: %s has %d; see `lagan info`", o.Volume, path, len(n.Volumes))
+		n.Close()
+		return nil, err
+	}
+	n.openFilesystems()
+	n.join()
+	n.findStores()
+	return n, nil
+}
+
+// Close releases the evidence and removes what was spooled.
+func (n *Node) Close() error {
+	var err error
+	for _, e := range n.Evidence {
+		if e.image != nil {
+			err = errors.Join(err, e.image.Close())
+			e.image = nil
+		}
+	}
+	return err
+}
+
+// Gaps returns all that could not be read so far, in a fixed order.
+func (n *Node) Gaps() []Gap { return n.gaps.all() }
+
+func (n *Node) gap(volume int, object string, err error) {
+	g := Gap{Volume: volume, Object: object, Message: err.Error()}
+	if volume > 0 && volume <= len(n.Volumes) {
+		g.Evidence = n.Volumes[volume-1].Evidence.Name
+	} else if len(n.Evidence) > 0 {
+		g.Evidence = n.Evidence[0].Name
+	}
+	n.gaps.add(g)
+}
+
+// guard runs what reads one object, and turns its panic into a gap of that object.
+func (n *Node) guard(volume int, object string, read func() error) {
+	defer func() {
+		if r := recover(); r != nil {
+			n.gap(volume, object, panicError(r))
+		}
+	}()
+	if err := read(); err != nil {
+		n.gap(volume, object, err)
+	}
+}
+
+// panicError keeps the place of a defect of ours for the report of it.
+func panicError(r any) error {
+	if os.Getenv("LAGAN_DEBUG") != "" {
+		return fmt.Errorf("internal error: %v\n%s", r, debug.Stack())
+	}
+	return fmt.Errorf("internal error, please report it: %v", r)
+}
+
+func (n *Node) openEvidence(ctx context.Context, path string) error {
+	e := &Evidence{Path: path, Name: filepath.Base(path)}
+	img, err := image.Open(ctx, path, image.Options{
+		TempDir:  n.options.TempDir,
+		Warn:     func(err error) { n.gaps.add(Gap{Evidence: e.Name, Message: err.Error()}) },
+		Progress: func(done, total int64) { n.progress("unpacking "+e.Name, done, total) },
+	})
+	if errors.Is(err, image.ErrDirectory) {
+		return n.openFolder(e)
+	}
+	if err != nil {
+		return err
+	}
+	e.image, e.Size, e.Format = img, img.Size(), img.Format()
+	n.Evidence = append(n.Evidence, e)
+	volumes, err := volume.Scan(img, img.Size(), func(err error) { n.gaps.add(Gap{Evidence: e.Name, Message: err.Error()}) })
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	for _, v := range volumes {
+		n.Volumes = append(n.Volumes, &Volume{
+			Index: len(n.Volumes) + 1, Evidence: e, Scheme: v.Scheme, Number: v.Number, Start: v.Start, Size: v.Size,
+			PartType: firstOf(v.TypeName, v.Type), PartName: v.Name, PartUUID: v.UUID, section: v.ReaderAt,
+		})
+	}
+	return nil
+}
+
+func (n *Node) openFolder(e *Evidence) error {
+	v := &Volume{Index: len(n.Volumes) + 1, Evidence: e, Scheme: "folder", Size: -1, Content: "folder"}
+	fsys, err := hostdir.Open(e.Path, evidence.Options{Warn: n.warnOf(v)})
+	if err != nil {
+		var pe *fs.PathError
+		if errors.As(err, &pe) && errors.Is(err, fs.ErrPermission) {
+			return fmt.Errorf("%w: run as a user who may read it, or give the disk itself", err)
+		}
+		return err
+	}
+	e.Size, e.Format = -1, "folder"
+	n.Evidence = append(n.Evidence, e)
+	n.Volumes = append(n.Volumes, v)
+	v.FS = fsys
+	v.Description = evidence.Describe(fsys)
+	return nil
+}
+
+func (n *Node) warnOf(v *Volume) func(error) {
+	return func(err error) {
+		n.gaps.add(Gap{Evidence: v.Evidence.Name, Volume: v.Index, Message: err.Error()})
+	}
+}
+
+func (n *Node) progress(task string, done, total int64) {
+	if n.options.Progress != nil {
+		n.options.Progress(task, done, total)
+	}
+}
+
+func firstOf(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}

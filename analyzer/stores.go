@@ -1,0 +1,114 @@
+package analyzer
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"lagan/evidence"
+	"lagan/runtimes"
+	"lagan/runtimes/containerd"
+	"lagan/runtimes/docker"
+)
+
+// Store is one runtime's data root, with the tree that it was found in.
+type Store struct {
+	runtimes.Store
+	Tree evidence.FS
+	// Volume is the volume's index where the store lies on one that is not
+	// joined to the node's tree, else 0.
+	Volume int
+}
+
+// runtimeReader is what a runtime's package offers: where its data roots may
+// be, and how one is opened.
+type runtimeReader struct {
+	name runtimes.Name
+	// roots is also told Docker's data roots, which were found before: dockerd
+	// may keep a containerd of its own in them.
+	roots func(f evidence.FS, node evidence.Ino, docker []string) ([]string, error)
+	open  func(evidence.FS, evidence.Ino, string) (runtimes.Store, error)
+}
+
+var runtimeReaders = []runtimeReader{
+	{runtimes.Docker, dockerRoots, func(f evidence.FS, node evidence.Ino, root string) (runtimes.Store, error) {
+		return storeOf(docker.Open(f, node, root))
+	}},
+	{runtimes.Containerd, containerdRoots, func(f evidence.FS, node evidence.Ino, root string) (runtimes.Store, error) {
+		return storeOf(containerd.Open(f, node, root))
+	}},
+}
+
+func dockerRoots(f evidence.FS, node evidence.Ino, _ []string) ([]string, error) {
+	return docker.Roots(f, node)
+}
+
+func containerdRoots(f evidence.FS, node evidence.Ino, docker []string) ([]string, error) {
+	return containerd.Roots(f, node, docker...)
+}
+
+func storeOf[S runtimes.Store](s S, err error) (runtimes.Store, error) {
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// trees returns the node's tree and those volumes that are not joined to it:
+// each may hold data roots.
+func (n *Node) trees() []Store {
+	var out []Store
+	if n.Tree != nil {
+		out = append(out, Store{Tree: n.Tree})
+	}
+	for _, v := range n.Volumes {
+		if v.FS != nil && v.MountPoint == "" {
+			out = append(out, Store{Tree: v.FS, Volume: v.Index})
+		}
+	}
+	return out
+}
+
+// findStores opens every data root of every runtime, in each tree.
+func (n *Node) findStores() {
+	for _, at := range n.trees() {
+		var docker []string
+		for _, r := range runtimeReaders {
+			n.guard(at.Volume, string(r.name), func() error {
+				roots, err := r.roots(at.Tree, at.Tree.Root(), docker)
+				for _, named := range n.options.DataRoots {
+					if named.Kind == r.name && !slices.Contains(roots, named.Path) && at.Volume == 0 {
+						roots = append(roots, named.Path)
+					}
+				}
+				if r.name == runtimes.Docker {
+					docker = roots
+				}
+				for _, root := range roots {
+					n.openStore(r, at, root)
+				}
+				return err
+			})
+		}
+	}
+}
+
+func (n *Node) openStore(r runtimeReader, at Store, root string) {
+	n.guard(at.Volume, fmt.Sprintf("%s store %s", r.name, root), func() error {
+		s, err := r.open(at.Tree, at.Tree.Root(), root)
+		if errors.Is(err, fs.ErrNotExist) && !n.named(r.name, root) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		at.Store = s
+		n.Stores = append(n.Stores, at)
+		return nil
+	})
+}
+
+func (n *Node) named(kind runtimes.Name, root string) bool {
+	return slices.Contains(n.options.DataRoots, DataRoot{Kind: kind, Path: root})
+}

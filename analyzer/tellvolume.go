@@ -1,0 +1,183 @@
+package analyzer
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"lagan/evidence"
+	"lagan/timeline"
+)
+
+// volumeTeller tells the files of one volume, directory by directory, each with
+// its path on the node or in its layer.
+type volumeTeller struct {
+	*teller
+	v       *Volume
+	x       *index
+	owned   map[int32]folder // by place in the index
+	node    folder
+	seen    []bool // told, under whatever name
+	covered []bool // directories that something else is mounted over
+	path    []byte
+}
+
+// step is a directory that is being told.
+type step struct {
+	next, end int32 // its entries
+	length    int   // of the path up to and with it
+}
+
+func (t *teller) volume(v *Volume, x *index, folders map[place]folder) error {
+	r := t.begin("filesystem", v.Index)
+	r.String(timeline.FieldFileSystemType, v.Description.Type)
+	vt := &volumeTeller{
+		teller: t, v: v, x: x, owned: make(map[int32]folder),
+		node: folder{common: r.Common(), prefix: "NODE:"},
+		seen: make([]bool, len(x.nodes)), covered: make([]bool, len(x.nodes)),
+	}
+	if t.o.Scope == ScopeContainers {
+		vt.node = folder{}
+	}
+	for at, f := range folders {
+		if at.fsys != v.FS {
+			continue
+		}
+		if i := x.place(at.ino); i >= 0 {
+			vt.owned[i] = f
+		}
+	}
+	vt.findMounts()
+	if root := x.place(v.FS.Root()); root >= 0 {
+		mounted := v.MountPoint
+		if mounted == "/" {
+			mounted = ""
+		}
+		if err := vt.tree(root, mounted, vt.node); err != nil {
+			return err
+		}
+	} else {
+		t.n.gap(v.Index, "", fmt.Errorf("the root directory can't be read: %w", evidence.ErrCorrupt))
+	}
+	for _, i := range slices.Sorted(maps.Keys(vt.owned)) {
+		if err := vt.tree(i, "", vt.owned[i]); err != nil {
+			return err
+		}
+	}
+	return vt.nameless()
+}
+
+// findMounts notes the directories of this volume that another is mounted over.
+func (t *volumeTeller) findMounts() {
+	j, ok := t.n.Tree.(*joined)
+	if !ok {
+		return
+	}
+	for over := range j.mounts {
+		if fsys, ino, err := j.part(over); err == nil && fsys == t.v.FS {
+			if i := t.x.place(ino); i >= 0 {
+				t.covered[i] = true
+			}
+		}
+	}
+}
+
+// tree tells a directory, whose path is given without a slash at its end, and
+// all below it but what is a layer's or an upper's own.
+func (t *volumeTeller) tree(root int32, path string, in folder) error {
+	t.path = append(t.path[:0], path...)
+	name := path
+	if name == "" {
+		name = "/"
+	}
+	if err := t.file(root, in, []byte(name)); err != nil {
+		return err
+	}
+	stack := []step{{t.x.first[root], t.x.first[root+1], len(t.path)}}
+	for len(stack) > 0 {
+		s := &stack[len(stack)-1]
+		if s.next == s.end {
+			stack = stack[:len(stack)-1]
+			continue
+		}
+		e := t.x.edges[s.next]
+		s.next++
+		t.path = append(append(t.path[:s.length], '/'), t.x.name(e)...)
+		isDir := t.x.nodes[e.child].typ == evidence.TypeDir
+		if _, ok := t.owned[e.child]; ok && isDir {
+			continue
+		}
+		if isDir && t.seen[e.child] {
+			t.n.gap(t.v.Index, "", fmt.Errorf("directory inode %d has a second name, %q: %w", t.x.nodes[e.child].inode, t.path, evidence.ErrCorrupt))
+			continue
+		}
+		if err := t.file(e.child, in, t.path); err != nil {
+			return err
+		}
+		if isDir && !t.covered[e.child] {
+			stack = append(stack, step{t.x.first[e.child], t.x.first[e.child+1], len(t.path)})
+		}
+	}
+	return nil
+}
+
+// orphanFolder is where The Sleuth Kit shows inodes without a name.
+const orphanFolder = "/$OrphanFiles/"
+
+// nameless tells the inodes that are in use and that no directory names: files
+// that were deleted while they were open, or whose directory is damaged.
+func (t *volumeTeller) nameless() error {
+	for i := range t.x.nodes {
+		if t.seen[i] {
+			continue
+		}
+		t.path = fmt.Appendf(t.path[:0], "%sOrphanFile-%d", orphanFolder, t.x.nodes[i].inode)
+		if err := t.file(int32(i), t.node, t.path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// file tells one name of one inode.
+func (t *volumeTeller) file(i int32, in folder, path []byte) error {
+	t.seen[i] = true
+	if in.common == nil {
+		return nil // told elsewhere, or out of scope
+	}
+	n := &t.x.nodes[i]
+	r := &t.r
+	r.Reset(timeline.FSStat, in.common)
+	r.Path(in.prefix, string(path))
+	typ := fileTypes[n.typ]
+	x := &t.x.extras[n.extra]
+	whiteout := in.layer && n.typ == evidence.TypeChar && x.major == 0 && x.minor == 0
+	if whiteout {
+		typ = timeline.Whiteout
+		r.String(timeline.FieldChangeKind, "deleted")
+	}
+	r.Bool(timeline.FieldIsAllocated, n.nlink > 0 && !whiteout)
+	r.File(typ, n.perm)
+	r.Uint(timeline.FieldInode, n.inode)
+	r.Int(timeline.FieldFileSize, n.size)
+	r.Int(timeline.FieldOwnerIdentifier, int64(n.uid))
+	r.Int(timeline.FieldGroupIdentifier, int64(n.gid))
+	r.Int(timeline.FieldNumberOfLinks, int64(n.nlink))
+	if n.extra != 0 {
+		r.String(timeline.FieldSymbolicLinkTarget, x.target)
+		r.Strings(timeline.FieldAttributeNames, x.xattrs)
+		if n.typ == evidence.TypeChar || n.typ == evidence.TypeBlock {
+			r.String(timeline.FieldDeviceNumber, fmt.Sprintf("%d:%d", x.major, x.minor))
+		}
+	}
+	if n.journal {
+		r.Bool(timeline.FieldFromJournal, true)
+	}
+	for k, desc := range [4]timeline.Desc{timeline.Modified, timeline.Accessed, timeline.MetadataChanged, timeline.Created} {
+		if n.nsec[k] != noTime {
+			r.Unix(desc, n.sec[k], uint32(n.nsec[k]))
+		}
+	}
+	r.Template(timeline.FileMessage)
+	return t.tell()
+}

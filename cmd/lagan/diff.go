@@ -1,0 +1,57 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"lagan/analyzer"
+)
+
+var diffColumns = columns{
+	wide: append(append([]string{"change"}, fileColumns...), "changed", "old_sha256"),
+}
+
+func newDiffCommand(u *ui) *cobra.Command {
+	return u.command(verb{
+		use:   "diff EVIDENCE CONTAINER",
+		short: "what a container changed against its image",
+		long: `Print what the container added (A), changed (C) and deleted (D) against its image, as
+docker diff does. JSON and CSV add type, owner, mode, times, hashes and what changed.`,
+		examples: `
+  lagan diff node.img.zst tomcat-prod
+  lagan diff node.img.zst tomcat-prod --output jsonl | jq 'select(.change=="added") | .path'`,
+		min: 2, max: 2,
+		run: func(n *analyzer.Node, args []string) error {
+			c, err := n.FindContainer(args[1])
+			if err != nil {
+				return err
+			}
+			return u.write(func(w io.Writer) error {
+				p := u.newPrinter(w, diffColumns)
+				err := n.Changes(u.ctx, c, analyzer.ChangeOptions{Hash: u.output != "table"}, func(ch analyzer.Change) error {
+					return p.print(&changeRecord{fileRecord{
+						path: ch.Path, info: ch.Info, target: ch.Target, xattrs: ch.Xattrs, sha256: ch.SHA256, layer: ch.Layer,
+						change: string(ch.Kind), changed: ch.Changed, oldSHA256: ch.OldSHA256,
+					}})
+				})
+				if err != nil {
+					return fmt.Errorf("%s: %w", c.DisplayName(), err)
+				}
+				return p.close(n)
+			})
+		},
+	})
+}
+
+// changeRecord is a fileRecord whose table is docker diff's.
+type changeRecord struct{ fileRecord }
+
+func (r *changeRecord) row(wide bool) []string {
+	if wide {
+		return r.wideRow()
+	}
+	letter := map[string]string{"added": "A", "modified": "C", "deleted": "D"}[r.change]
+	return []string{letter, r.path}
+}

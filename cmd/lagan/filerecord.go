@@ -1,0 +1,232 @@
+package main
+
+import (
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"lagan/evidence"
+	"lagan/internal/text"
+)
+
+// timeFormat is RFC 3339 with nine decimals, for times in UTC.
+const timeFormat = "2006-01-02T15:04:05.000000000Z"
+
+// fileRecord is one file as ls and diff print it.
+type fileRecord struct {
+	path   string // with a leading slash, any bytes
+	info   evidence.Info
+	target string
+	xattrs map[string][]byte
+	sha256 string
+	layer  string
+	// of diff
+	change    string
+	changed   []string
+	oldSHA256 string
+}
+
+var lsColumns = columns{
+	table: []string{"MODE", "LINKS", "UID", "GID", "SIZE", "MODIFIED", "PATH"},
+	wide:  fileColumns,
+}
+
+var fileColumns = []string{"path", "type", "mode", "uid", "gid", "size", "nlink", "inode", "rdev", "target", "mtime", "atime", "ctime", "btime", "xattrs", "sha256", "layer"}
+
+// appendJSON writes the object by hand: a node has millions of files.
+func (r *fileRecord) appendJSON(dst []byte) ([]byte, error) {
+	dst = append(dst, '{')
+	if r.change != "" {
+		dst = appendField(dst, "change", r.change)
+		dst = append(dst, ',')
+	}
+	dst = appendName(dst, "path", r.path)
+	if r.info.Type != evidence.TypeUnknown {
+		dst = r.appendInfo(dst)
+	}
+	if r.info.Type == evidence.TypeSymlink {
+		dst = append(dst, ',')
+		dst = appendName(dst, "target", r.target)
+	}
+	if len(r.xattrs) > 0 {
+		dst = append(dst, `,"xattrs":`...)
+		dst = appendXattrs(dst, r.xattrs)
+	}
+	for _, f := range [...]struct{ name, value string }{{"sha256", r.sha256}, {"old_sha256", r.oldSHA256}, {"layer", r.layer}} {
+		if f.value != "" {
+			dst = append(dst, ',')
+			dst = appendField(dst, f.name, f.value)
+		}
+	}
+	if len(r.changed) > 0 {
+		dst = append(dst, `,"changed":[`...)
+		for i, c := range r.changed {
+			if i > 0 {
+				dst = append(dst, ',')
+			}
+			dst = text.AppendJSON(dst, c)
+		}
+		dst = append(dst, ']')
+	}
+	return append(dst, '}'), nil
+}
+
+func (r *fileRecord) appendInfo(dst []byte) []byte {
+	i := &r.info
+	dst = append(dst, `,"type":"`...)
+	dst = append(dst, i.Type.String()...)
+	dst = append(dst, `","mode":"`...)
+	dst = append(dst, octal(i.Perm)...)
+	dst = append(dst, `","uid":`...)
+	dst = strconv.AppendUint(dst, uint64(i.UID), 10)
+	dst = append(dst, `,"gid":`...)
+	dst = strconv.AppendUint(dst, uint64(i.GID), 10)
+	dst = append(dst, `,"size":`...)
+	dst = strconv.AppendInt(dst, i.Size, 10)
+	dst = append(dst, `,"nlink":`...)
+	dst = strconv.AppendUint(dst, uint64(i.Nlink), 10)
+	dst = append(dst, `,"inode":`...)
+	dst = strconv.AppendUint(dst, i.Inode, 10)
+	if d := device(i); d != "" {
+		dst = append(dst, ',')
+		dst = appendField(dst, "rdev", d)
+	}
+	for _, t := range [...]struct {
+		name string
+		time time.Time
+	}{{"mtime", i.Mtime}, {"atime", i.Atime}, {"ctime", i.Ctime}, {"btime", i.Btime}} {
+		if !t.time.IsZero() {
+			dst = append(dst, ',', '"')
+			dst = append(dst, t.name...)
+			dst = append(dst, `":"`...)
+			dst = t.time.UTC().AppendFormat(dst, timeFormat)
+			dst = append(dst, '"')
+		}
+	}
+	return dst
+}
+
+// appendName writes a name that may be any bytes: escaped, and raw where that loses something.
+func appendName(dst []byte, field, name string) []byte {
+	s, valid := text.ForJSON(name)
+	dst = appendField(dst, field, s)
+	if !valid {
+		dst = append(dst, ',')
+		dst = appendField(dst, field+"_raw", base64.StdEncoding.EncodeToString([]byte(name)))
+	}
+	return dst
+}
+
+func appendField(dst []byte, name, value string) []byte {
+	dst = append(dst, '"')
+	dst = append(dst, name...)
+	dst = append(dst, '"', ':')
+	return text.AppendJSON(dst, value)
+}
+
+func appendXattrs(dst []byte, xattrs map[string][]byte) []byte {
+	names := make([]string, 0, len(xattrs))
+	for k := range xattrs {
+		names = append(names, k)
+	}
+	slices.Sort(names)
+	dst = append(dst, '{')
+	for i, k := range names {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		s, _ := text.ForJSON(k)
+		dst = text.AppendJSON(dst, s)
+		dst = append(dst, ':', '"')
+		dst = base64.StdEncoding.AppendEncode(dst, xattrs[k])
+		dst = append(dst, '"')
+	}
+	return append(dst, '}')
+}
+
+func octal(perm uint16) string { return fmt.Sprintf("%04o", perm) }
+
+func device(i *evidence.Info) string {
+	if i.Type != evidence.TypeChar && i.Type != evidence.TypeBlock {
+		return ""
+	}
+	return fmt.Sprintf("%d:%d", i.Major, i.Minor)
+}
+
+func formatTime(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(timeFormat)
+}
+
+func (r *fileRecord) row(wide bool) []string {
+	i := &r.info
+	if wide {
+		return r.wideRow()
+	}
+	size := strconv.FormatInt(i.Size, 10)
+	if d := device(i); d != "" {
+		size = d
+	}
+	path := r.path
+	if i.Type == evidence.TypeSymlink {
+		path += " -> " + r.target
+	}
+	modified := ""
+	if !i.Mtime.IsZero() {
+		modified = i.Mtime.UTC().Format("2006-01-02T15:04:05Z")
+	}
+	return []string{modeString(i), strconv.Itoa(int(i.Nlink)), fmt.Sprint(i.UID), fmt.Sprint(i.GID), size, modified, path}
+}
+
+func (r *fileRecord) wideRow() []string {
+	i := &r.info
+	xattrs := make([]string, 0, len(r.xattrs))
+	for k := range r.xattrs {
+		xattrs = append(xattrs, k)
+	}
+	slices.Sort(xattrs)
+	row := []string{
+		r.path, i.Type.String(), octal(i.Perm), fmt.Sprint(i.UID), fmt.Sprint(i.GID), fmt.Sprint(i.Size), fmt.Sprint(i.Nlink), fmt.Sprint(i.Inode),
+		device(i), r.target, formatTime(i.Mtime), formatTime(i.Atime), formatTime(i.Ctime), formatTime(i.Btime), strings.Join(xattrs, " "), r.sha256, r.layer,
+	}
+	if r.change != "" {
+		row = append([]string{r.change}, row...)
+		row = append(row, strings.Join(r.changed, " "), r.oldSHA256)
+	}
+	return row
+}
+
+// modeString is the mode as ls -l prints it.
+func modeString(i *evidence.Info) string {
+	kinds := map[evidence.Type]byte{
+		evidence.TypeFile: '-', evidence.TypeDir: 'd', evidence.TypeSymlink: 'l', evidence.TypeChar: 'c',
+		evidence.TypeBlock: 'b', evidence.TypeFIFO: 'p', evidence.TypeSocket: 's', evidence.TypeUnknown: '?',
+	}
+	b := []byte{kinds[i.Type]}
+	for k := range 9 {
+		c := byte('-')
+		if i.Perm&(0o400>>k) != 0 {
+			c = "rwx"[k%3]
+		}
+		b = append(b, c)
+	}
+	for _, s := range [...]struct {
+		bit  uint16
+		at   int
+		x, n byte
+	}{{0o4000, 3, 's', 'S'}, {0o2000, 6, 's', 'S'}, {0o1000, 9, 't', 'T'}} {
+		if i.Perm&s.bit != 0 {
+			if b[s.at] == 'x' {
+				b[s.at] = s.x
+			} else {
+				b[s.at] = s.n
+			}
+		}
+	}
+	return string(b)
+}

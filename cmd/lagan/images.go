@@ -1,0 +1,87 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"lagan/analyzer"
+)
+
+func newImagesCommand(u *ui) *cobra.Command {
+	return u.command(verb{
+		use:   "images EVIDENCE",
+		short: "list every image of every runtime",
+		long:  "List the images of every runtime and namespace, with their layers and the containers made from them.",
+		examples: `
+  lagan images node.img.zst
+  lagan images node.img.zst --output jsonl | jq -r '.layers[]' | sort | uniq -c`,
+		min: 1, max: 1,
+		run: func(n *analyzer.Node, args []string) error {
+			return u.write(func(w io.Writer) error {
+				p := u.newPrinter(w, imageColumns)
+				for _, i := range n.Images() {
+					if err := p.print(newImageRecord(i)); err != nil {
+						return err
+					}
+				}
+				return p.close(n)
+			})
+		},
+	})
+}
+
+type imageRecord struct {
+	ID           string            `json:"id,omitempty"`
+	Names        []string          `json:"names,omitempty"`
+	Digest       string            `json:"digest,omitempty"`
+	Runtime      string            `json:"runtime"`
+	Namespace    string            `json:"namespace,omitempty"`
+	Created      string            `json:"created,omitempty"`
+	Pulled       string            `json:"pulled,omitempty"`
+	Size         *int64            `json:"size,omitempty"`
+	Architecture string            `json:"architecture,omitempty"`
+	OS           string            `json:"os,omitempty"`
+	Layers       []string          `json:"layers,omitempty"`
+	Containers   []string          `json:"containers,omitempty"`
+	Labels       map[string]string `json:"labels,omitempty"`
+	DataRoot     string            `json:"data_root,omitempty"`
+}
+
+func newImageRecord(i *analyzer.Image) *imageRecord {
+	r := &imageRecord{
+		ID: i.ID, Names: i.Names, Digest: i.Digest, Runtime: string(i.Runtime), Namespace: i.Namespace,
+		Created: formatTime(i.Created), Pulled: formatTime(i.Pulled), Architecture: i.Architecture, OS: i.OS,
+		Layers: i.Layers, Containers: i.Containers, Labels: i.Labels, DataRoot: i.StorePath,
+	}
+	if i.Size >= 0 {
+		r.Size = &i.Size
+	}
+	return r
+}
+
+var imageColumns = columns{
+	table: []string{"NAME", "ID", "RUNTIME", "CREATED", "SIZE", "LAYERS", "CONTAINERS"},
+	wide:  []string{"id", "names", "digest", "runtime", "namespace", "created", "pulled", "size", "architecture", "os", "layers", "containers", "labels"},
+}
+
+func (r *imageRecord) appendJSON(dst []byte) ([]byte, error) { return appendValue(dst, r) }
+
+func (r *imageRecord) row(wide bool) []string {
+	size := ""
+	if r.Size != nil {
+		size = fmt.Sprint(*r.Size)
+	}
+	if wide {
+		return []string{r.ID, strings.Join(r.Names, " "), r.Digest, r.Runtime, r.Namespace, r.Created, r.Pulled, size, r.Architecture, r.OS,
+			strings.Join(r.Layers, " "), strings.Join(r.Containers, " "), joinLabels(r.Labels)}
+	}
+	name := "<none>"
+	if len(r.Names) > 0 {
+		name = r.Names[0]
+	}
+	id := strings.TrimPrefix(r.ID, "sha256:")
+	return []string{name, id[:min(len(id), 12)], r.Runtime, shortTime(r.Created), size, fmt.Sprint(len(r.Layers)), fmt.Sprint(len(r.Containers))}
+}

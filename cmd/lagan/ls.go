@@ -1,0 +1,58 @@
+package main
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"lagan/analyzer"
+)
+
+func newLsCommand(u *ui) *cobra.Command {
+	var o analyzer.ListOptions
+	cmd := u.command(verb{
+		use:   "ls EVIDENCE CONTAINER [PATH]",
+		short: "list files of a container's merged view, or of the node",
+		long:  "List a folder of the merged view, as the kernel's overlay would show it. With -R, PATH itself and all below it.",
+		examples: `
+  lagan ls node.img.zst web-front /etc
+  lagan ls node.img.zst kube-system/aws-node-x2b7k/aws-node -R --upper
+  lagan ls node.img.zst @node /root -R --hash --output jsonl`,
+		min: 2, max: 3,
+		run: func(n *analyzer.Node, args []string) error {
+			path := "/"
+			if len(args) > 2 {
+				path = args[2]
+			}
+			return u.ls(n, args[1], path, o)
+		},
+	})
+	cmd.Flags().BoolVarP(&o.Recursive, "recursive", "R", false, "the path itself and everything below it")
+	cmd.Flags().BoolVar(&o.Hash, "hash", false, "add each regular file's SHA-256")
+	cmd.Flags().BoolVar(&o.UpperOnly, "upper", false, "only what the container wrote")
+	return cmd
+}
+
+func (u *ui) ls(n *analyzer.Node, spec, path string, o analyzer.ListOptions) error {
+	tree, err := n.FindTree(spec)
+	if err != nil {
+		return err
+	}
+	if o.UpperOnly && tree.Container == nil {
+		return usageError{fmt.Errorf("--upper: %s is not a container, only they have an upper layer", spec)}
+	}
+	return u.write(func(w io.Writer) error {
+		p := u.newPrinter(w, lsColumns)
+		done := int64(0)
+		err := n.List(u.ctx, tree, path, o, func(f analyzer.File) error {
+			done++
+			u.progress("listing files", done, 0)
+			return p.print(&fileRecord{path: f.Path, info: f.Info, target: f.Target, xattrs: f.Xattrs, sha256: f.SHA256, layer: f.Layer})
+		})
+		if err != nil {
+			return err
+		}
+		return p.close(n)
+	})
+}

@@ -1,0 +1,25 @@
+// Command lagan reads the disk of a container node, without mounting it, and
+// says what ran there, what it changed and when.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// The exit statuses.
+const (
+	exitOK      = 0 // all was read
+	exitFailed  = 1 // nothing could be done
+	exitUsage   = 2 // wrong usage
+	exitPartial = 3 // done, but some of the evidence could not be read
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}

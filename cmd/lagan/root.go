@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"lagan/analyzer"
+	"lagan/internal/text"
+	"lagan/runtimes"
+)
+
+const exitStatusHelp = `
+Exit status:
+  0  all was read
+  1  nothing could be done; the message says what, where and what to try
+  2  wrong usage
+  3  done, but some of the evidence could not be read: each such place is a
+     warning on standard error and, where the output carries records, a record`
+
+const rootHelp = `lagan reads the disk of a Kubernetes, Docker or Podman node without mounting it:
+a disk or an image of one goes in; containers, their merged filesystems, what
+they changed and a timeline come out. The evidence is never written to.
+
+EVIDENCE is a block device, a raw disk image (also gzip or zstd) or a mounted
+root folder. CONTAINER is an id, a prefix of one (4 characters or more), a name or
+NAMESPACE/POD/CONTAINER; @node is the node's own tree, @image:NAME an image's.`
+
+// usageError is a mistake in how the command was called.
+type usageError struct{ error }
+
+// run is the whole program; it returns the exit status.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	u := &ui{ctx: ctx, stdout: stdout, stderr: stderr}
+	cmd := newRootCommand(u)
+	cmd.SetArgs(args)
+	cmd.SetOut(stdout)
+	cmd.SetErr(stderr)
+	err := cmd.ExecuteContext(ctx)
+	u.endProgress()
+	switch {
+	case err == nil && u.gaps > 0:
+		return exitPartial
+	case err == nil:
+		return exitOK
+	}
+	fmt.Fprintf(stderr, "lagan: %s\n", errorText(err))
+	var usage usageError
+	if errors.As(err, &usage) {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// errorText keeps the line breaks of our own lists and nothing else that could
+// act on a terminal.
+func errorText(err error) string {
+	lines := strings.Split(err.Error(), "\n")
+	for i, l := range lines {
+		lines[i] = text.ForTerminal(l)
+	}
+	return strings.Join(lines, "\n")
+}
+
+func newRootCommand(u *ui) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:           "lagan COMMAND EVIDENCE [ARGUMENT...]",
+		Short:         "offline forensic analyzer of container nodes' disks",
+		Long:          rootHelp,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Version:       version(),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError{fmt.Errorf("there is no command %q; `lagan help` lists them", args[0])}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usageError{fmt.Errorf("%w; see `%s --help`", err, c.CommandPath())}
+	})
+	cmd.CompletionOptions.HiddenDefaultCmd = true
+	u.addFlags(cmd.PersistentFlags())
+	cmd.AddCommand(
+		newInfoCommand(u), newContainersCommand(u), newImagesCommand(u), newInspectCommand(u),
+		newLsCommand(u), newCatCommand(u), newDiffCommand(u), newTimelineCommand(u), newRecoverCommand(u),
+	)
+	return cmd
+}
+
+// verb describes one command. Its long help ends with examples and exit statuses.
+type verb struct {
+	use, short, long, examples string
+	alias                      string
+	min, max                   int // arguments
+	run                        func(n *analyzer.Node, args []string) error
+	// readsNothing lets the command go on where no filesystem was found.
+	readsNothing bool
+}
+
+// command makes a cobra command of a verb: the evidence is opened first, and
+// what was a gap is told and counted at the end.
+func (u *ui) command(v verb) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     v.use,
+		Short:   v.short,
+		Long:    v.long,
+		Example: strings.Trim(v.examples, "\n") + "\n" + exitStatusHelp,
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) < v.min || len(args) > v.max {
+				return usageError{fmt.Errorf("usage: lagan %s; see `%s --help`", v.use, c.CommandPath())}
+			}
+			return nil
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			n, err := u.open(args[0])
+			if err != nil {
+				return err
+			}
+			defer n.Close()
+			if n.Tree == nil && !v.readsNothing {
+				return fmt.Errorf("%s: %w; `lagan info` shows what was recognised", args[0], analyzer.ErrNoFilesystem)
+			}
+			err = v.run(n, args)
+			u.reportGaps(n)
+			return err
+		},
+	}
+	if v.alias != "" {
+		cmd.Aliases = []string{v.alias}
+	}
+	return cmd
+}
+
+// open opens the evidence as the flags say.
+func (u *ui) open(path string) (*analyzer.Node, error) {
+	if err := u.checkFlags(path); err != nil {
+		return nil, err
+	}
+	o := analyzer.Options{
+		Disks: u.disks, Volume: u.volume, NoJournal: u.noJournal, TempDir: u.tempDir,
+		Progress: u.progress, Gap: u.gap,
+	}
+	for _, r := range u.dataRoots {
+		kind, path, ok := strings.Cut(r, "=")
+		if !ok || !strings.HasPrefix(path, "/") {
+			return nil, usageError{fmt.Errorf("--data-root takes KIND=/PATH, such as docker=/srv/docker, not %q", r)}
+		}
+		switch k := runtimes.Name(kind); k {
+		case runtimes.Containerd, runtimes.Docker, runtimes.Podman, runtimes.CRIO:
+			o.DataRoots = append(o.DataRoots, analyzer.DataRoot{Kind: k, Path: path})
+		default:
+			return nil, usageError{fmt.Errorf("--data-root: no runtime is called %q (containerd, docker, podman, crio)", kind)}
+		}
+	}
+	n, err := analyzer.Open(u.ctx, path, o)
+	u.endProgress()
+	return n, err
+}

@@ -1,0 +1,219 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"lagan/analyzer"
+	"lagan/internal/text"
+)
+
+// ui holds what every command shares. Its rules: results go to standard output
+// or -o, everything else to standard error; messages begin with "lagan:", in
+// lower case, without a full stop; names out of the evidence are escaped
+// wherever a terminal could see them; a warning is one line.
+type ui struct {
+	ctx            context.Context
+	stdout, stderr io.Writer
+
+	output       string
+	outFile      string
+	progressMode string
+	verbose      bool
+	quiet        bool
+	jobs         int
+	noJournal    bool
+	disks        []string
+	volume       int
+	dataRoots    []string
+	tempDir      string
+
+	started  time.Time
+	shown    time.Time
+	showing  bool
+	gaps     int
+	gapsTold int
+	recorded bool // gaps go into the output as records
+}
+
+// maxTold bounds the warnings that are printed one by one without -v.
+const maxTold = 50
+
+var outputs = []string{"table", "json", "jsonl", "csv"}
+
+func (u *ui) addFlags(f *pflag.FlagSet) {
+	f.StringVarP(&u.output, "output", "O", "table", "table, json, jsonl or csv")
+	f.StringVarP(&u.outFile, "out", "o", "", "write to FILE, whole or not at all")
+	f.StringVar(&u.progressMode, "progress", "auto", "auto, plain or none: how far it is, on standard error")
+	f.BoolVarP(&u.verbose, "verbose", "v", false, "say more; list every warning")
+	f.BoolVarP(&u.quiet, "quiet", "q", false, "print no warnings (the exit status still counts them)")
+	f.IntVar(&u.jobs, "jobs", 0, "how many things to do at once (0: one a processor)")
+	f.BoolVar(&u.noJournal, "no-journal", false, "leave a dirty journal unreplayed and show the stale view")
+	f.StringArrayVar(&u.disks, "disk", nil, "a further disk of the same node (repeatable)")
+	f.IntVar(&u.volume, "volume", 0, "read only this volume, as info numbers them")
+	f.StringArrayVar(&u.dataRoots, "data-root", nil, "KIND=PATH: a runtime's data root that no configuration names (repeatable)")
+	f.StringVar(&u.tempDir, "temp", "", "folder for what has to be unpacked")
+	f.SortFlags = false
+}
+
+// checkFlags finds what is wrong with the flags before any evidence is touched.
+func (u *ui) checkFlags(evidence string) error {
+	if !slices.Contains(outputs, u.output) {
+		return usageError{fmt.Errorf("--output takes %s, not %q", strings.Join(outputs, ", "), u.output)}
+	}
+	if !slices.Contains([]string{"auto", "plain", "none"}, u.progressMode) {
+		return usageError{fmt.Errorf("--progress takes auto, plain or none, not %q", u.progressMode)}
+	}
+	if u.volume < 0 || u.jobs < 0 {
+		return usageError{errors.New("--volume and --jobs take a positive number")}
+	}
+	if u.jobs > 0 {
+		runtime.GOMAXPROCS(u.jobs) // readers and writers take their parallelism from it
+	}
+	if u.outFile == "" {
+		return nil
+	}
+	for _, e := range append([]string{evidence}, u.disks...) {
+		inside, err := within(e, u.outFile)
+		if err != nil {
+			return err
+		}
+		if inside {
+			return usageError{fmt.Errorf("-o %s lies in the evidence, which is never written to", u.outFile)}
+		}
+	}
+	return nil
+}
+
+// within says whether the file that out would make is the evidence or lies in it.
+func within(evidence, out string) (bool, error) {
+	real, err := filepath.EvalSymlinks(evidence)
+	if err != nil {
+		return false, nil // opening it will say so better
+	}
+	dir, err := filepath.EvalSymlinks(filepath.Dir(out))
+	if err != nil {
+		return false, fmt.Errorf("-o %s: %w", out, err)
+	}
+	target := filepath.Join(dir, filepath.Base(out))
+	if abs, err := filepath.Abs(real); err == nil {
+		real = abs
+	}
+	if abs, err := filepath.Abs(target); err == nil {
+		target = abs
+	}
+	return target == real || strings.HasPrefix(target, strings.TrimSuffix(real, "/")+"/"), nil
+}
+
+// write hands f the place where results go. A file named by -o appears whole
+// or not at all: it is written beside, synced and renamed.
+func (u *ui) write(f func(w io.Writer) error) error {
+	if u.outFile == "" {
+		w := bufio.NewWriterSize(u.stdout, 64<<10)
+		if err := f(w); err != nil {
+			w.Flush() // what was found before it failed
+			return err
+		}
+		return w.Flush()
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(u.outFile), "."+filepath.Base(u.outFile)+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name())
+	defer tmp.Close()
+	w := bufio.NewWriterSize(tmp, 1<<20)
+	if err := f(w); err != nil {
+		return err
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if err := tmp.Chmod(0o644); err != nil {
+		return err
+	}
+	if err := tmp.Sync(); err != nil {
+		return err
+	}
+	return os.Rename(tmp.Name(), u.outFile)
+}
+
+// gap is told of each gap as it is found.
+func (u *ui) gap(g analyzer.Gap) {
+	u.gaps++
+	if u.quiet || (u.gapsTold >= maxTold && !u.verbose) {
+		return
+	}
+	u.gapsTold++
+	u.endProgress()
+	fmt.Fprintf(u.stderr, "lagan: warning: %s\n", text.ForTerminal(g.String()))
+}
+
+func (u *ui) reportGaps(n *analyzer.Node) {
+	u.endProgress()
+	if more := u.gaps - u.gapsTold; more > 0 && !u.quiet {
+		fmt.Fprintf(u.stderr, "lagan: and %d more warnings; -v lists them\n", more)
+	}
+}
+
+// progress shows how far a task is, for work over a second.
+func (u *ui) progress(task string, done, total int64) {
+	now := time.Now()
+	if u.started.IsZero() {
+		u.started = now
+	}
+	terminal := isTerminal(u.stderr)
+	every := 200 * time.Millisecond
+	if !terminal {
+		every = 5 * time.Second
+	}
+	if u.quiet || u.progressMode == "none" || (u.progressMode == "auto" && !terminal) ||
+		now.Sub(u.started) < time.Second || now.Sub(u.shown) < every {
+		return
+	}
+	u.shown = now
+	line := task
+	if total > 0 {
+		line = fmt.Sprintf("%s: %d %%", task, 100*done/total)
+	} else if done > 0 {
+		line = fmt.Sprintf("%s: %d", task, done)
+	}
+	if terminal && u.progressMode == "auto" {
+		fmt.Fprintf(u.stderr, "\r\x1b[K%s", text.ForTerminal(line))
+		u.showing = true
+		return
+	}
+	fmt.Fprintf(u.stderr, "lagan: %s\n", text.ForTerminal(line))
+}
+
+func (u *ui) endProgress() {
+	if u.showing {
+		fmt.Fprint(u.stderr, "\r\x1b[K")
+		u.showing = false
+	}
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+func version() string {
+	if b, ok := debug.ReadBuildInfo(); ok && b.Main.Version != "" {
+		return b.Main.Version
+	}
+	return "(devel)"
+}

@@ -1,0 +1,182 @@
+// Package arch holds the rules of who may import whom, as a test.
+package arch
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// ranks gives each part of the tree what it may import of the module, by
+// prefix. Packages nearer the disk don't know those above them, and parts of
+// one rank don't know each other: what they share is lagan/evidence.
+var ranks = []struct {
+	pkg     string // a package, or with /... all below it
+	imports []string
+}{
+	{"internal/bin", nil},
+	{"internal/text", nil},
+	{"internal/arch", nil},
+	{"evidence", nil},
+	{"evidence/memfs", []string{"evidence"}},
+	{"evidence/ext4", []string{"evidence", "evidence/jbd2", "internal/bin"}},
+	{"evidence/xfs", []string{"evidence", "evidence/xfs/xlog", "internal/bin"}},
+	{"evidence/...", []string{"evidence", "internal/bin"}},
+	{"runtimes", nil},
+	{"runtimes/containerd", []string{"evidence", "runtimes", "runtimes/boltdb", "runtimes/kubernetes", "runtimes/oci", "internal/bin"}},
+	{"runtimes/docker", []string{"evidence", "runtimes", "runtimes/boltdb", "runtimes/oci", "internal/bin"}},
+	{"runtimes/storage", []string{"evidence", "runtimes", "runtimes/boltdb", "runtimes/kubernetes", "runtimes/oci", "internal/bin"}},
+	{"runtimes/...", []string{"evidence", "runtimes", "internal/bin"}},
+	{"layers", []string{"evidence", "internal/bin"}},
+	{"overlay", []string{"evidence", "internal/bin"}},
+	{"artifacts/...", []string{"evidence", "internal/bin", "internal/text"}},
+	{"timeline", []string{"internal/text"}},
+	{"analyzer", []string{"evidence/...", "runtimes/...", "layers", "overlay", "artifacts/...", "timeline"}},
+	{"cmd/lagan", []string{"analyzer", "evidence", "runtimes", "layers", "timeline", "internal/text"}},
+	{"fixtures", nil},
+	{"scripts/...", []string{"..."}},
+}
+
+// banned is never imported outside tests: nothing is executed, nothing goes
+// over a network, no memory is read past its bounds.
+var banned = []string{"os/exec", "net", "net/http", "unsafe", "plugin", "C"}
+
+// doors lists which parts may open files of the analyst's machine.
+var doors = []string{"cmd/lagan", "evidence/image", "evidence/hostdir", "timeline", "fixtures", "scripts", "analyzer", "internal/arch"}
+
+// third lists where each module of others may be used outside tests.
+var third = map[string][]string{
+	"github.com/spf13/":             {"cmd/lagan"},
+	"golang.org/x/term":             {"cmd/lagan"},
+	"golang.org/x/sys":              {"evidence/image", "evidence/hostdir", "scripts"},
+	"github.com/klauspost/compress": {"layers", "evidence", "fixtures", "timeline", "artifacts"},
+	"github.com/diskfs/go-diskfs":   {"evidence"},
+	"github.com/ulikunitz/xz":       {"evidence", "layers", "artifacts"},
+	"github.com/pierrec/lz4":        {"evidence", "layers", "artifacts"},
+	"github.com/anchore/go-lzo":     {"evidence"},
+	"github.com/opencontainers/":    {"layers", "runtimes"},
+}
+
+func TestImports(t *testing.T) {
+	root := filepath.Join("..", "..")
+	files := 0
+	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (d.Name() == ".git" || d.Name() == "testdata") {
+			return filepath.SkipDir
+		}
+		if !strings.HasSuffix(p, ".go") {
+			return nil
+		}
+		rel, err := filepath.Rel(root, p)
+		if err != nil {
+			return err
+		}
+		files++
+		return checkFile(t, filepath.ToSlash(rel), p)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if files < 20 {
+		t.Fatalf("only %d files were seen: the test looks in the wrong place", files)
+	}
+}
+
+func checkFile(t *testing.T, rel, file string) error {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	f, err := parser.ParseFile(token.NewFileSet(), file, b, parser.ImportsOnly)
+	if err != nil {
+		return err
+	}
+	pkg := path.Dir(rel)
+	isTest := strings.HasSuffix(rel, "_test.go")
+	for _, i := range f.Imports {
+		name, err := strconv.Unquote(i.Path.Value)
+		if err != nil {
+			return err
+		}
+		own, isOwn := strings.CutPrefix(name, "lagan/")
+		switch {
+		case isTest:
+			// tests may look sideways, and run the real tools
+		case isOwn && !allowed(pkg, own):
+			t.Errorf("%s imports lagan/%s, which stands above or beside it", rel, own)
+		case !isOwn && isBanned(pkg, name):
+			t.Errorf("%s imports %s, which nothing of lagan may", rel, name)
+		case !isOwn && !mayUse(pkg, name):
+			t.Errorf("%s imports %s, which has its door elsewhere", rel, name)
+		}
+	}
+	return nil
+}
+
+func allowed(pkg, own string) bool {
+	for _, r := range ranks {
+		if !matches(r.pkg, pkg) {
+			continue
+		}
+		if strings.HasPrefix(own, pkg+"/") {
+			return true // a package's own parts
+		}
+		for _, i := range r.imports {
+			if matches(i, own) {
+				return true
+			}
+		}
+		return false
+	}
+	return false
+}
+
+func matches(pattern, pkg string) bool {
+	if base, ok := strings.CutSuffix(pattern, "..."); ok {
+		base = strings.TrimSuffix(base, "/")
+		return base == "" || pkg == base || strings.HasPrefix(pkg, base+"/")
+	}
+	return pattern == pkg
+}
+
+func isBanned(pkg, name string) bool {
+	if strings.HasPrefix(pkg, "scripts/") {
+		return name == "net/http" || name == "C" // they drive the kernel and the real tools
+	}
+	for _, b := range banned {
+		if name == b {
+			return true
+		}
+	}
+	return false
+}
+
+func mayUse(pkg, name string) bool {
+	if name == "os" {
+		return under(pkg, doors)
+	}
+	for module, places := range third {
+		if strings.HasPrefix(name, module) {
+			return under(pkg, places)
+		}
+	}
+	return !strings.Contains(strings.SplitN(name, "/", 2)[0], ".")
+}
+
+func under(pkg string, places []string) bool {
+	for _, p := range places {
+		if pkg == p || strings.HasPrefix(pkg, p+"/") {
+			return true
+		}
+	}
+	return false
+}
