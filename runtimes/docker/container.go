@@ -104,6 +104,11 @@ func (s *Store) describe(c *runtimes.Container, cfg *configV2) {
 			}
 		}
 	}
+	s.describeMounts(c, cfg)
+	describePod(c)
+}
+
+func (s *Store) describeMounts(c *runtimes.Container, cfg *configV2) {
 	for _, to := range slices.Sorted(maps.Keys(cfg.MountPoints)) {
 		m := cfg.MountPoints[to]
 		if m == nil {
@@ -113,9 +118,17 @@ func (s *Store) describe(c *runtimes.Container, cfg *configV2) {
 		if out.Destination == "" {
 			out.Destination = to
 		}
+		if out.Type == "" { // before Docker 1.13
+			out.Type = "bind"
+			if m.Name != "" {
+				out.Type = "volume"
+			}
+		}
+		if out.Source == "" && m.Name != "" && (m.Driver == "" || m.Driver == "local") && !strings.Contains(m.Name, "/") {
+			out.Source = join(s.root, "volumes/"+m.Name+"/_data") // daemon/volume/local/local.go
+		}
 		c.Mounts = append(c.Mounts, out)
 	}
-	describePod(c)
 }
 
 // describeState follows State.String of daemon/container/state.go.
@@ -217,7 +230,10 @@ func (s *Store) place(c *runtimes.Container, cfg *configV2) error {
 	m, err := s.mount(d, c.ID)
 	if m.mount == "" {
 		c.Rootfs.Problem = err
-		return nil
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
 	}
 	c.Snapshot = m.mount
 	var contradiction error

@@ -54,8 +54,35 @@ func (s *Store) rootfs(d *driver, m mountOf) (runtimes.Rootfs, error) {
 			r.InitLayers = 1
 		}
 		return r, nil
+	case driverAUFS:
+		return s.aufs(d, m), nil
 	}
 	return runtimes.Rootfs{Problem: fmt.Errorf("storage driver %q: %w", d.name, evidence.ErrUnsupported)}, nil
+}
+
+// aufs names the branches of an AUFS mount, a driver that was removed in Docker
+// 24: aufs/layers/<id> lists the parents, nearest first. AUFS marks what was
+// deleted by names (".wh.x"), which a merge as overlayfs does it would show as files.
+func (s *Store) aufs(d *driver, m mountOf) runtimes.Rootfs {
+	r := runtimes.Rootfs{Upper: d.layerOf(m.mount),
+		Problem: fmt.Errorf("storage driver %q, whose whiteouts are names: %w", d.name, evidence.ErrUnsupported)}
+	at := d.dir + "/layers/" + m.mount
+	b, err := evidence.ReadFile(s.fsys, s.node, at, maxLower)
+	if err != nil {
+		r.Problem = err
+		return r
+	}
+	for _, parent := range strings.Fields(string(b)) {
+		if !folderName(parent) || len(r.Lower) >= maxDepth {
+			r.Problem = fmt.Errorf("%s: %q names no layer: %w", at, parent, evidence.ErrCorrupt)
+			return r
+		}
+		if parent == m.init {
+			r.InitLayers = 1
+		}
+		r.Lower = append(r.Lower, d.layerOf(parent))
+	}
+	return r
 }
 
 // overlay2 names the layers of an overlay2 mount: daemon/graphdriver/overlay2/overlay.go.
@@ -108,6 +135,8 @@ func (d *driver) layerOf(folder string) runtimes.Layer {
 		l.Dir = d.dir + "/dir/" + folder
 	case driverBtrfs:
 		l.Dir = d.dir + "/subvolumes/" + folder
+	case driverAUFS:
+		l.Dir = d.dir + "/diff/" + folder
 	default:
 		l.Dir = d.dir + "/" + folder + "/diff"
 	}

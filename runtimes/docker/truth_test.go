@@ -1,0 +1,422 @@
+package docker_test
+
+import (
+	"fmt"
+	"iter"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"lagan/fixtures"
+	"lagan/runtimes"
+	"lagan/runtimes/docker"
+	"lagan/runtimes/internal/treetest"
+)
+
+// truth is what docker inspect, docker history and docker images said on the live node.
+type truth struct {
+	Containers []struct {
+		ID      string
+		Inspect struct {
+			Name, Image, Path, LogPath string
+			Created                    time.Time
+			Args                       []string
+			RestartCount               int
+			State                      struct {
+				Status                string
+				Pid, ExitCode         int
+				OOMKilled             bool
+				StartedAt, FinishedAt time.Time
+				Error                 string
+			}
+			Config struct {
+				Image, Hostname string
+				Env             []string
+				Labels          map[string]string
+			}
+			HostConfig struct {
+				Privileged bool
+				LogConfig  struct{ Type string }
+			}
+			GraphDriver struct {
+				Name string
+				Data struct{ LowerDir, UpperDir string }
+			}
+			Mounts []struct {
+				Type, Name, Source, Destination string
+				RW                              bool
+			}
+			NetworkSettings struct {
+				Networks map[string]struct{ IPAddress string }
+			}
+		}
+	}
+	Images []struct {
+		Inspect struct {
+			ID                    string `json:"Id"`
+			RepoTags, RepoDigests []string
+			Created               time.Time
+			Size                  int64
+			Architecture, OS      string
+			Author                string
+			RootFS                struct{ Layers []string }
+			Metadata              struct{ LastTagTime time.Time }
+			GraphDriver           struct {
+				Data struct{ LowerDir, UpperDir string }
+			}
+		}
+		History []struct{ CreatedBy string }
+	}
+}
+
+func equal(t *testing.T, what string, got, want any) {
+	t.Helper()
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%s: %v, the live node said %v", what, got, want)
+	}
+}
+
+func open(t *testing.T) (*docker.Store, *truth) {
+	t.Helper()
+	fsys := treetest.Disk(t, "docker-ext4")
+	roots, err := docker.Roots(fsys, fsys.Root())
+	if err != nil || !slices.Equal(roots, []string{"/var/lib/docker"}) {
+		t.Fatalf("roots %q, %v", roots, err)
+	}
+	s, err := docker.Open(fsys, fsys.Root(), roots[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want truth
+	fixtures.Truth(t, "docker-ext4", &want)
+	return s, &want
+}
+
+func dirs(layers []runtimes.Layer) string {
+	var out []string
+	for _, l := range layers {
+		out = append(out, l.Dir)
+	}
+	return strings.Join(out, ":")
+}
+
+func TestContainersAreThoseOfTheNode(t *testing.T) {
+	s, want := open(t)
+	got := make(map[string]runtimes.Container)
+	for c, err := range s.Containers() {
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		got[c.ID] = c
+	}
+	equal(t, "containers", len(got), len(want.Containers))
+	for _, w := range want.Containers {
+		c, i := got[w.ID], w.Inspect
+		id := i.Name + " "
+		equal(t, id+"name", "/"+c.Name, i.Name)
+		equal(t, id+"image", c.Image+" "+c.ImageID, i.Config.Image+" "+i.Image)
+		equal(t, id+"created", c.Created, i.Created)
+		equal(t, id+"command", strings.Join(c.Command, "\n"), strings.Join(append([]string{i.Path}, i.Args...), "\n"))
+		equal(t, id+"environment", c.Env, i.Config.Env)
+		equal(t, id+"labels", c.Labels, i.Config.Labels)
+		equal(t, id+"host name", c.Hostname, i.Config.Hostname)
+		equal(t, id+"privileged", c.Privileged, i.HostConfig.Privileged)
+		equal(t, id+"restarts", *c.Restarts, i.RestartCount)
+		equal(t, id+"driver", c.Snapshotter, i.GraphDriver.Name)
+		equal(t, id+"layers", c.Rootfs.Upper.Dir+" over "+dirs(c.Rootfs.Lower), i.GraphDriver.Data.UpperDir+" over "+i.GraphDriver.Data.LowerDir)
+		if c.Rootfs.Problem != nil || c.Rootfs.UserXattr || c.Rootfs.InitLayers != 1 || !strings.HasSuffix(c.Rootfs.Lower[0].ID, "-init") {
+			t.Errorf("%s: %+v", id, c.Rootfs)
+		}
+		for _, l := range c.Rootfs.Lower[1:] {
+			if l.DiffID == "" || l.ChainID == "" {
+				t.Errorf("%slayer %s has no digest", id, l.ID)
+			}
+		}
+		equal(t, id+"log", c.LogDriver, i.HostConfig.LogConfig.Type)
+		if i.LogPath != "" {
+			equal(t, id+"log", c.LogPath, i.LogPath)
+		}
+		compareState(t, id, c, i.State.Status, i.State.StartedAt, i.State.FinishedAt)
+		if c.State == runtimes.StateExited {
+			equal(t, id+"exit code", *c.ExitCode, i.State.ExitCode)
+		}
+		equal(t, id+"memory", c.OOMKilled, i.State.OOMKilled)
+		var ips, mounts, wantMounts []string
+		for _, n := range slices.Sorted(maps.Keys(i.NetworkSettings.Networks)) {
+			if ip := i.NetworkSettings.Networks[n].IPAddress; ip != "" {
+				ips = append(ips, ip)
+			}
+		}
+		equal(t, id+"addresses", c.IP, ips)
+		for _, m := range c.Mounts {
+			if m.Type != "tmpfs" {
+				mounts = append(mounts, fmt.Sprint(m.Type, m.Name, m.Source, m.Destination, !m.ReadOnly))
+			}
+		}
+		for _, m := range i.Mounts {
+			wantMounts = append(wantMounts, fmt.Sprint(m.Type, m.Name, m.Source, m.Destination, m.RW))
+		}
+		slices.Sort(mounts)
+		slices.Sort(wantMounts)
+		equal(t, id+"mounts", mounts, wantMounts)
+	}
+}
+
+// compareState compares times and state; the zero time of Docker means none.
+func compareState(t *testing.T, id string, c runtimes.Container, status string, started, finished time.Time) {
+	t.Helper()
+	equal(t, id+"state", string(c.State), status)
+	equal(t, id+"started", c.Started.UnixNano(), started.UnixNano())
+	equal(t, id+"finished", c.Finished.UnixNano(), finished.UnixNano())
+}
+
+func TestImagesAreThoseOfTheNode(t *testing.T) {
+	s, want := open(t)
+	got := make(map[string]runtimes.Image)
+	for img, err := range s.Images() {
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		got[img.ID] = img
+	}
+	for _, w := range want.Images {
+		i, img := w.Inspect, got[w.Inspect.ID]
+		id := i.ID[7:19] + " "
+		if wantNames := append(i.RepoTags, i.RepoDigests...); len(wantNames) > 0 {
+			equal(t, id+"names", img.Names, wantNames)
+		}
+		if len(i.RepoDigests) > 0 {
+			_, digest, _ := strings.Cut(i.RepoDigests[0], "@")
+			equal(t, id+"digest", img.Digest, digest)
+		}
+		equal(t, id+"created", img.Created, i.Created)
+		equal(t, id+"platform", img.OS+"/"+img.Architecture, i.OS+"/"+i.Architecture)
+		equal(t, id+"author", img.Author, i.Author)
+		equal(t, id+"layers", img.Layers, i.RootFS.Layers)
+		equal(t, id+"size", img.Size, i.Size)
+		equal(t, id+"tagged", img.Updated.UnixNano(), i.Metadata.LastTagTime.UnixNano())
+		top := i.GraphDriver.Data.UpperDir
+		if i.GraphDriver.Data.LowerDir != "" {
+			top += ":" + i.GraphDriver.Data.LowerDir
+		}
+		equal(t, id+"folders", dirs(img.Rootfs.Lower), top)
+		equal(t, id+"steps", len(img.History), len(w.History))
+		layers := 0
+		for n, h := range img.History {
+			equal(t, id+"step", h.CreatedBy, w.History[len(w.History)-1-n].CreatedBy)
+			if h.DiffID != "" {
+				equal(t, id+"diff id", h.DiffID, img.Layers[layers])
+				layers++
+			}
+		}
+		equal(t, id+"steps with layers", layers, len(img.Layers))
+	}
+	if len(got) < len(want.Images) {
+		t.Errorf("%d images, the live node said %d", len(got), len(want.Images))
+	}
+}
+
+func count[T any](seq iter.Seq2[T, error]) (items []T, said string) {
+	for i, err := range seq {
+		if err != nil {
+			said += err.Error() + "\n"
+		} else {
+			items = append(items, i)
+		}
+	}
+	return items, said
+}
+
+// TestDamage breaks one document at a time.
+func TestDamage(t *testing.T) {
+	good := treetest.Load(t, treetest.Disk(t, "docker-ext4"), "/var/lib/docker")
+	const root, id = "var/lib/docker/", "5f96a4ca3396ef10837e4c9db32941a9d69422fec714008ee9a7dcbc2c52e58d"
+	const config = root + "containers/" + id + "/config.v2.json"
+	const mount = root + "image/overlay2/layerdb/mounts/" + id + "/mount-id"
+	const rw = root + "overlay2/5ad6fd16651c525618415488362c5a9cf0e88a1f8edde84a13c696c991dee584"
+	cut := func(b []byte) []byte { return b[:len(b)/2] }
+	gone := func([]byte) []byte { return nil }
+	to := func(s string) func([]byte) []byte { return func([]byte) []byte { return []byte(s) } }
+	for _, c := range []struct {
+		name, file string
+		harm       func([]byte) []byte
+		containers int
+		named      int // containers whose layers are named
+		images     int
+		says       string
+	}{
+		{"nothing", config, func(b []byte) []byte { return b }, 10, 10, 13, ""},
+		{"config.v2.json is cut", config, cut, 10, 10, 13, "config.v2.json"},
+		{"config.v2.json is empty", config, to(""), 10, 10, 13, "config.v2.json"},
+		{"config.v2.json is gone", config, gone, 10, 10, 13, "config.v2.json"},
+		{"a member is of another type", config, func(b []byte) []byte {
+			return []byte(strings.Replace(string(b), `"RestartCount":0`, `"RestartCount":"x"`, 1))
+		}, 10, 10, 13, "RestartCount"},
+		{"hostconfig.json is cut", root + "containers/" + id + "/hostconfig.json", cut, 10, 10, 13, "hostconfig.json"},
+		{"mount-id is gone", mount, gone, 10, 9, 13, ""},
+		{"mount-id leads elsewhere", mount, to("../../../../etc"), 10, 9, 13, "names no folder"},
+		{"lower names other layers", rw + "/lower", to("l/3NBVQ7C7U5WS2JR3HBGGFVTS4R"), 10, 10, 13, "lower"},
+		{"lower leads elsewhere", rw + "/lower", to("../../../etc"), 10, 10, 13, "no short name"},
+		{"lower is gone", rw + "/lower", gone, 10, 10, 13, "lower"},
+		{"repositories.json is cut", root + "image/overlay2/repositories.json", cut, 10, 10, 13, "repositories.json"},
+		{"a layer's cache-id leads elsewhere", root + "image/overlay2/layerdb/sha256/6b32d663fe841e4d37f0da6e3f9b02ea174276a09749b277afb04fd7ac2502dc/cache-id", to("../../x"), 10, 10, 13, "cache-id"},
+		{"a layer is its own parent", root + "image/overlay2/layerdb/sha256/6b32d663fe841e4d37f0da6e3f9b02ea174276a09749b277afb04fd7ac2502dc/parent", to("sha256:6b32d663fe841e4d37f0da6e3f9b02ea174276a09749b277afb04fd7ac2502dc"), 10, 10, 13, "chain of parents"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			tree := maps.Clone(good)
+			f := *tree[c.file]
+			if f.Data = c.harm(slices.Clone(f.Data)); f.Data == nil {
+				delete(tree, c.file)
+			} else {
+				tree[c.file] = &f
+			}
+			fsys := treetest.New(tree)
+			s, err := docker.Open(fsys, fsys.Root(), "/var/lib/docker")
+			if err != nil {
+				t.Fatal(err)
+			}
+			containers, said := count(s.Containers())
+			images, alsoSaid := count(s.Images())
+			named := 0
+			for _, c := range containers {
+				if c.Rootfs.Upper.Dir != "" && len(c.Rootfs.Lower) > 0 {
+					named++
+				}
+			}
+			if len(containers) != c.containers || named != c.named || len(images) != c.images {
+				t.Errorf("%d containers, %d with layers, %d images; want %d, %d, %d", len(containers), named, len(images), c.containers, c.named, c.images)
+			}
+			if said += alsoSaid; c.says == "" && said != "" || !strings.Contains(said, c.says) {
+				t.Errorf("said %q, want something of %q", said, c.says)
+			}
+		})
+	}
+}
+
+// TestLinksAreRebuilt has no links in l/: the files called link stand in.
+func TestLinksAreRebuilt(t *testing.T) {
+	tree := treetest.Load(t, treetest.Disk(t, "docker-ext4"), "/var/lib/docker")
+	maps.DeleteFunc(tree, func(name string, _ *fstest.MapFile) bool {
+		return strings.HasPrefix(name, "var/lib/docker/overlay2/l/")
+	})
+	fsys := treetest.New(tree)
+	s, err := docker.Open(fsys, fsys.Root(), "/var/lib/docker")
+	if err != nil {
+		t.Fatal(err)
+	}
+	containers, said := count(s.Containers())
+	if len(containers) != 10 || said != "" {
+		t.Errorf("%d containers, %s", len(containers), said)
+	}
+}
+
+// corpus unpacks one of docker-explorer's archives of real data roots.
+func corpus(t *testing.T, name string) *treetest.Tree {
+	t.Helper()
+	corpora := os.Getenv("LAGAN_CORPORA")
+	if corpora == "" {
+		t.Skip("LAGAN_CORPORA is not set")
+	}
+	dir := t.TempDir()
+	if out, err := exec.Command("tar", "-xzf", filepath.Join(corpora, "docker-explorer", name), "-C", dir).CombinedOutput(); err != nil {
+		t.Skipf("unpacking %s: %v %s", name, err, out)
+	}
+	return treetest.New(os.DirFS(filepath.Join(dir, "docker")))
+}
+
+// TestDockerExplorersTrees expects what docker-explorer's own tests expect of
+// its data roots of Docker 1.13 and 17.
+func TestDockerExplorersTrees(t *testing.T) {
+	for _, c := range []struct {
+		archive, driver   string
+		containers        int
+		running, name, at string
+		image             string
+		upper, lower      string
+	}{
+		{"overlay2.v2.tgz", "overlay2", 5, "8e8b7f23eb7cbd4dfe7e91646ddd0e0f524218e25d50113559f078dfb2690206", "festive_perlman", "2018-05-16T10:51:39.271019533Z", "busybox",
+			"/overlay2/92fd3b3e7d6101bb701743c9518c45b0d036b898c8a3d7cae84e1a06e6829b53/diff", "/overlay2/92fd3b3e7d6101bb701743c9518c45b0d036b898c8a3d7cae84e1a06e6829b53-init/diff"},
+		{"aufs.v2.tgz", "aufs", 7, "7b02fb3e8a665a63e32b909af5babb7d6ba0b64e10003b2d9534c7d5f2af8966", "dreamy_snyder", "2017-02-13T16:45:05.629904159Z", "busybox",
+			"/aufs/diff/b16a494082bba0091e572b58ff80af1b7b5d28737a3eedbe01e73cd7f4e01d23", "/aufs/diff/b16a494082bba0091e572b58ff80af1b7b5d28737a3eedbe01e73cd7f4e01d23-init:/aufs/diff/d1c54c46d331de21587a16397e8bd95bdbb1015e1a04797c76de128107da83ae"},
+	} {
+		t.Run(c.archive, func(t *testing.T) {
+			fsys := corpus(t, c.archive)
+			roots, err := docker.Roots(fsys, fsys.Root())
+			if err != nil || !slices.Equal(roots, []string{"/"}) {
+				t.Fatalf("roots %q, %v", roots, err)
+			}
+			s, err := docker.Open(fsys, fsys.Root(), "/")
+			if err != nil {
+				t.Fatal(err)
+			}
+			containers, said := count(s.Containers())
+			t.Logf("%d containers; said %q", len(containers), said)
+			known := 0
+			for _, got := range containers {
+				if got.Snapshotter == c.driver {
+					known++
+				}
+				if got.ID != c.running {
+					if got.State == runtimes.StateRunning {
+						t.Errorf("%s runs", got.Name)
+					}
+					continue
+				}
+				equal(t, "container", got.Name+" "+got.Created.Format(time.RFC3339Nano)+" "+got.Image+" "+string(got.State), c.name+" "+c.at+" "+c.image+" running")
+				equal(t, "upper", got.Rootfs.Upper.Dir, c.upper)
+				if !strings.HasPrefix(dirs(got.Rootfs.Lower), c.lower) {
+					t.Errorf("lower %s, want %s", dirs(got.Rootfs.Lower), c.lower)
+				}
+			}
+			equal(t, "containers of the driver", known, c.containers)
+			images, said := count(s.Images())
+			for _, img := range images {
+				t.Logf("%s %q %d layers, %d steps", img.ID, img.Names, len(img.Layers), len(img.History))
+			}
+			if len(images) == 0 || said != "" {
+				t.Errorf("%d images, said %q", len(images), said)
+			}
+		})
+	}
+}
+
+func TestRoots(t *testing.T) {
+	const sign = "image/overlay2/layerdb/x"
+	for _, c := range []struct {
+		name  string
+		files map[string]string
+		want  []string
+		fails string
+	}{
+		{"nothing", map[string]string{"var/lib/docker/empty": ""}, nil, ""},
+		{"usual", map[string]string{"var/lib/docker/" + sign: ""}, []string{"/var/lib/docker"}, ""},
+		{"daemon.json", map[string]string{"etc/docker/daemon.json": `{"data-root": "/data/docker"}`, "data/docker/" + sign: ""}, []string{"/data/docker"}, ""},
+		{"graph", map[string]string{"etc/docker/daemon.json": `{"graph": "/g"}`, "g/" + sign: ""}, []string{"/g"}, ""},
+		{"broken daemon.json", map[string]string{"etc/docker/daemon.json": `{"data-root": "/data`, "var/lib/docker/" + sign: ""}, []string{"/var/lib/docker"}, "daemon.json"},
+		{"unit", map[string]string{"usr/lib/systemd/system/docker.service": "[Service]\nExecStart=/usr/bin/dockerd -H fd:// --data-root /u\n", "u/" + sign: ""}, []string{"/u"}, ""},
+		{"environment", map[string]string{"etc/default/docker": "# --data-root=/no\nDOCKER_OPTS=\"--data-root=/o --debug\"\n", "o/" + sign: "", "no/" + sign: ""}, []string{"/o"}, ""},
+		{"userns-remap", map[string]string{"var/lib/docker/100000.100000/" + sign: "", "var/lib/docker/" + sign: ""}, []string{"/var/lib/docker", "/var/lib/docker/100000.100000"}, ""},
+		{"rootless", map[string]string{"etc/passwd": "kim:x:1000:1000::/srv/kim:/bin/sh\n", "srv/kim/.local/share/docker/" + sign: ""}, []string{"/srv/kim/.local/share/docker"}, ""},
+		{"the tree itself", map[string]string{sign: ""}, []string{"/"}, ""},
+		{"containers only", map[string]string{"var/lib/docker/containers/" + strings.Repeat("a", 64) + "/config.v2.json": "{}"}, []string{"/var/lib/docker"}, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			fsys := treetest.New(treetest.Files(c.files))
+			got, err := docker.Roots(fsys, fsys.Root())
+			if !slices.Equal(got, c.want) || (err == nil) != (c.fails == "") || err != nil && !strings.Contains(err.Error(), c.fails) {
+				t.Errorf("%q, %v; want %q, %q", got, err, c.want, c.fails)
+			}
+		})
+	}
+}
+
+var _ runtimes.Store = (*docker.Store)(nil)
