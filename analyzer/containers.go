@@ -105,7 +105,7 @@ func (n *Node) FindContainer(spec string) (*Container, error) {
 	}
 	var b strings.Builder
 	for _, c := range matches {
-		fmt.Fprintf(&b, "\n  %s  %s", c.ID, c.DisplayName())
+		fmt.Fprintf(&b, "\n  %s  %s  %s", c.ID, c.DisplayName(), c.State)
 	}
 	return nil, fmt.Errorf("%w is called %q:%s", ErrAmbiguous, spec, b.String())
 }

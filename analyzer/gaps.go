@@ -38,11 +38,12 @@ func (g Gap) String() string {
 
 // gapList collects gaps from all goroutines, each once.
 type gapList struct {
-	mu   sync.Mutex
-	seen map[Gap]bool
-	list []Gap
-	more int
-	told func(Gap)
+	mu     sync.Mutex
+	seen   map[Gap]bool
+	causes map[string]bool
+	list   []Gap
+	more   int
+	told   func(Gap)
 }
 
 func (l *gapList) add(g Gap) {
@@ -63,6 +64,21 @@ func (l *gapList) add(g Gap) {
 	if l.told != nil {
 		l.told(g)
 	}
+}
+
+// newCause says whether what keeps paths from being resolved is told for the
+// first time.
+func (l *gapList) newCause(cause string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.causes[cause] {
+		return false
+	}
+	if l.causes == nil {
+		l.causes = make(map[string]bool)
+	}
+	l.causes[cause] = true
+	return true
 }
 
 // all returns the gaps in a fixed order, however many goroutines found them.

@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"runtime/debug"
 	"sync"
@@ -39,6 +38,8 @@ type Options struct {
 	TempDir   string // for spooled images; "" is the system's
 	// Progress is told how far the unpacking of a compressed image is.
 	Progress func(task string, done, total int64)
+	// Trace adds the call stack to the gap of an internal error.
+	Trace bool
 	// Gap is told of each gap when it is found, beside Node.Gaps at the end.
 	Gap func(Gap)
 }
@@ -114,9 +115,24 @@ func Open(ctx context.Context, path string, o Options) (*Node, error) {
 		return nil, err
 	}
 	n.openFilesystems()
+	if err := n.recognised(path); err != nil {
+		n.Close()
+		return nil, err
+	}
 	n.join()
 	n.findStores()
 	return n, nil
+}
+
+// recognised refuses what is no disk at all: no partition table, and nothing
+// that is known in the whole of it.
+func (n *Node) recognised(path string) error {
+	for _, v := range n.Volumes {
+		if v.Number > 0 || v.Content != "" {
+			return nil
+		}
+	}
+	return fmt.Errorf("%q holds no partition table and no filesystem that is known: is it the image of a disk or of a volume?", path)
 }
 
 // Close releases the evidence and removes what was spooled.
@@ -135,6 +151,16 @@ func (n *Node) Close() error {
 func (n *Node) Gaps() []Gap { return n.gaps.all() }
 
 func (n *Node) gap(volume int, object string, err error) {
+	if several, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, one := range several.Unwrap() {
+			n.gap(volume, object, one)
+		}
+		return
+	}
+	var pe *fs.PathError
+	if errors.As(err, &pe) && pe.Op == "resolve" && !errors.Is(err, fs.ErrNotExist) && !n.gaps.newCause(pe.Err.Error()) {
+		return // a folder that can't be read is one gap, however many paths go through it
+	}
 	g := Gap{Volume: volume, Object: object, Message: err.Error()}
 	if volume > 0 && volume <= len(n.Volumes) {
 		g.Evidence = n.Volumes[volume-1].Evidence.Name
@@ -148,7 +174,7 @@ func (n *Node) gap(volume int, object string, err error) {
 func (n *Node) guard(volume int, object string, read func() error) {
 	defer func() {
 		if r := recover(); r != nil {
-			n.gap(volume, object, panicError(r))
+			n.gap(volume, object, n.panicError(r))
 		}
 	}()
 	if err := read(); err != nil {
@@ -157,11 +183,11 @@ func (n *Node) guard(volume int, object string, read func() error) {
 }
 
 // panicError keeps the place of a defect of ours for the report of it.
-func panicError(r any) error {
-	if os.Getenv("LAGAN_DEBUG") != "" {
+func (n *Node) panicError(r any) error {
+	if n.options.Trace {
 		return fmt.Errorf("internal error: %v\n%s", r, debug.Stack())
 	}
-	return fmt.Errorf("internal error, please report it: %v", r)
+	return fmt.Errorf("internal error, please report it with what -v adds: %v", r)
 }
 
 func (n *Node) openEvidence(ctx context.Context, path string) error {

@@ -29,9 +29,10 @@ var ranks = []struct {
 	{"evidence/xfs", []string{"evidence", "evidence/xfs/xlog", "internal/bin"}},
 	{"evidence/...", []string{"evidence", "internal/bin"}},
 	{"runtimes", nil},
-	{"runtimes/containerd", []string{"evidence", "runtimes", "runtimes/boltdb", "runtimes/kubernetes", "runtimes/oci", "internal/bin"}},
-	{"runtimes/docker", []string{"evidence", "runtimes", "runtimes/boltdb", "runtimes/oci", "internal/bin"}},
-	{"runtimes/storage", []string{"evidence", "runtimes", "runtimes/boltdb", "runtimes/kubernetes", "runtimes/oci", "internal/bin"}},
+	{"runtimes/containerd", []string{"evidence", "runtimes", "runtimes/boltdb", "runtimes/kubernetes", "runtimes/oci", "runtimes/internal/...", "internal/bin"}},
+	{"runtimes/docker", []string{"evidence", "runtimes", "runtimes/boltdb", "runtimes/kubernetes", "runtimes/oci", "runtimes/internal/...", "internal/bin"}},
+	{"runtimes/storage", []string{"evidence", "runtimes", "runtimes/boltdb", "runtimes/kubernetes", "runtimes/oci", "runtimes/internal/...", "internal/bin"}},
+	{"runtimes/internal/treetest", []string{"..."}}, // opens fixtures, for tests alone
 	{"runtimes/...", []string{"evidence", "runtimes", "internal/bin"}},
 	{"layers", []string{"evidence", "internal/bin"}},
 	{"overlay", []string{"evidence", "internal/bin"}},
@@ -48,7 +49,7 @@ var ranks = []struct {
 var banned = []string{"os/exec", "net", "net/http", "unsafe", "plugin", "C"}
 
 // doors lists which parts may open files of the analyst's machine.
-var doors = []string{"cmd/lagan", "evidence/image", "evidence/hostdir", "timeline", "fixtures", "scripts", "analyzer", "internal/arch"}
+var doors = []string{"cmd/lagan", "evidence/image", "evidence/hostdir", "timeline", "fixtures", "scripts", "internal/arch", "runtimes/internal/treetest"}
 
 // third lists where each module of others may be used outside tests.
 var third = map[string][]string{
