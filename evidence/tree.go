@@ -154,37 +154,55 @@ type WalkFunc func(path string, e Entry, info Info, err error) error
 // SkipDir is returned by a WalkFunc that doesn't want to see what is in a directory.
 var SkipDir = fs.SkipDir
 
+// maxNames bounds how often a walk enters one directory. On a sound filesystem
+// a directory has one name; in a merged view redirects may give it a few, and
+// crafted ones would otherwise double the tree at each level.
+const maxNames = 64
+
 // Walk visits start and all below it, directories before their content, names
-// in byte order. It follows no link. A directory that contains itself is
-// reported as ErrCorrupt and not entered again.
+// in byte order. It follows no link. A directory that contains itself, or has
+// very many names, is reported as ErrCorrupt and not entered again.
 func Walk(fsys FS, start Ino, fn WalkFunc) error {
 	info, err := fsys.Stat(start)
-	err = walk(fsys, "", Entry{Ino: start, Type: info.Type}, info, err, []Ino{}, fn)
+	w := walker{fsys: fsys, fn: fn, entered: map[Ino]uint8{}}
+	err = w.walk("", Entry{Ino: start, Type: info.Type}, info, err)
 	if errors.Is(err, SkipDir) {
 		return nil
 	}
 	return err
 }
 
-func walk(fsys FS, path string, e Entry, info Info, statErr error, above []Ino, fn WalkFunc) error {
-	if err := fn(path, e, info, statErr); err != nil {
+type walker struct {
+	fsys    FS
+	fn      WalkFunc
+	above   []Ino // the directories that the walk is in
+	entered map[Ino]uint8
+}
+
+func (w *walker) walk(path string, e Entry, info Info, statErr error) error {
+	if err := w.fn(path, e, info, statErr); err != nil {
 		return err
 	}
 	if statErr != nil || info.Type != TypeDir {
 		return nil
 	}
-	if slices.Contains(above, e.Ino) || len(above) >= maxDepth {
-		return fn(path, e, info, fmt.Errorf("directory inode %d is inside itself: %w", info.Inode, ErrCorrupt))
+	if slices.Contains(w.above, e.Ino) || len(w.above) >= maxDepth {
+		return w.fn(path, e, info, fmt.Errorf("directory inode %d is inside itself: %w", info.Inode, ErrCorrupt))
 	}
-	above = append(above, e.Ino)
-	children, err := List(fsys, e.Ino)
+	if w.entered[e.Ino] == maxNames {
+		return w.fn(path, e, info, fmt.Errorf("directory inode %d has more than %d names: %w", info.Inode, maxNames, ErrCorrupt))
+	}
+	w.entered[e.Ino]++
+	w.above = append(w.above, e.Ino)
+	defer func() { w.above = w.above[:len(w.above)-1] }()
+	children, err := List(w.fsys, e.Ino)
 	if err != nil {
-		if err := fn(path, e, info, fmt.Errorf("reading directory: %w", err)); err != nil {
+		if err := w.fn(path, e, info, fmt.Errorf("reading directory: %w", err)); err != nil {
 			return err
 		}
 	}
 	for _, c := range children {
-		ci, err := fsys.Stat(c.Ino)
+		ci, err := w.fsys.Stat(c.Ino)
 		if err == nil {
 			c.Type = ci.Type
 		}
@@ -192,7 +210,7 @@ func walk(fsys FS, path string, e Entry, info Info, statErr error, above []Ino, 
 		if path != "" {
 			name = path + "/" + c.Name
 		}
-		if err := walk(fsys, name, c, ci, err, above, fn); err != nil && !errors.Is(err, SkipDir) {
+		if err := w.walk(name, c, ci, err); err != nil && !errors.Is(err, SkipDir) {
 			return err
 		}
 	}

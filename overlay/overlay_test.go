@@ -379,3 +379,26 @@ func TestConcurrent(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+// TestDoubling: two directories of each layer redirect to one that holds two
+// such again. The names double with each layer, the directories don't, and a
+// walk must end.
+func TestDoubling(t *testing.T) {
+	var layers []*memfs.FS
+	for range 60 {
+		layers = append(layers, layer("dir a", "dir a/x redirect=/a", "dir a/y redirect=/a"))
+	}
+	f := merge(t, overlay.Options{}, layers...)
+	entries := 0
+	var last error
+	evidence.Walk(f, f.Root(), func(_ string, _ evidence.Entry, _ evidence.Info, err error) error {
+		entries++
+		if err != nil {
+			last = err
+		}
+		return nil
+	})
+	if entries > 100_000 || !errors.Is(last, evidence.ErrCorrupt) {
+		t.Errorf("%d entries, %v", entries, last)
+	}
+}
