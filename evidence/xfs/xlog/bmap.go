@@ -491,3 +491,38 @@ func (rp *replayer) finishBmap(b []byte) error {
 	}
 	return f.save()
 }
+
+// changeOwners makes the blocks of a fork's btree name the inode that has them
+// since two files exchanged their extents (xfs_recover_inode_owner_change).
+func (rp *replayer) changeOwners(in inodeFormat, d []byte) error {
+	be := binary.BigEndian
+	if in.fields&(ilogDOwner|ilogAOwner) == 0 || !rp.geo.V5 || be.Uint16(d[2:]) == 0 {
+		return nil
+	}
+	for _, attr := range [...]bool{false, true} {
+		flag := uint32(ilogDOwner)
+		if attr {
+			flag = ilogAOwner
+		}
+		f := &fork{rp: rp, ino: in.ino, d: slices.Clone(d), attr: attr}
+		if in.fields&flag == 0 || *f.format() != formatBtree {
+			continue
+		}
+		if err := f.load(); err != nil {
+			return err
+		}
+		for _, fsb := range f.blocks {
+			off, ok := rp.geo.offset(fsb)
+			b := rp.buf(rp.geo.BlockSize)
+			if err := rp.ov.read(b, off); err != nil || !ok {
+				return err
+			}
+			be.PutUint64(b[56:], in.ino) // bb_owner
+			putCRC(b, 64)
+			if err := rp.ov.write(b, off); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -68,7 +68,7 @@ func (rp *replayer) inode(it *item, lsn uint64) error {
 	}
 	rp.seenTime(core)
 	if rp.newer(d, core, lsn) {
-		return rp.changeOwners(f, d, off)
+		return rp.changeOwners(f, d)
 	}
 	if err := rp.putInode(d, f, core, it, lsn); err != nil {
 		return fmt.Errorf("inode %d: %w", f.ino, err)
@@ -80,7 +80,7 @@ func (rp *replayer) inode(it *item, lsn uint64) error {
 	if err := rp.ov.write(d, off); err != nil {
 		return err
 	}
-	return rp.changeOwners(f, d, off)
+	return rp.changeOwners(f, d)
 }
 
 // newer says whether the inode on the disk is newer than the logged one: by
@@ -310,6 +310,3 @@ func (g *Geometry) clusterBlocks() uint32 {
 	}
 	return uint32(max(size/g.BlockSize, 1))
 }
-
-// changeOwners is xfs_recover_inode_owner_change.
-func (rp *replayer) changeOwners(f inodeFormat, d []byte, off int64) error { return nil }

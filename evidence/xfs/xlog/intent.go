@@ -78,9 +78,14 @@ func (rp *replayer) finishIntents() error {
 		switch in.typ {
 		case itemBUI:
 			err = rp.finishBmap(in.body)
-		case itemATTRI, itemXMI:
-			if len(in.body) >= 24 {
+		case itemATTRI:
+			// The operations on parent pointers, from XFS_ATTRI_OP_FLAGS_PPTR_SET on, show in no view.
+			if len(in.body) >= 28 && in.body[24] < 4 {
 				err = fmt.Errorf("inode %d: left as it is: %w", rp.order.Uint64(in.body[16:]), evidence.ErrUnsupported)
+			}
+		case itemXMI:
+			if len(in.body) >= 32 {
+				err = fmt.Errorf("inodes %d and %d: left as they are: %w", rp.order.Uint64(in.body[16:]), rp.order.Uint64(in.body[24:]), evidence.ErrUnsupported)
 			}
 		}
 		if errors.Is(err, evidence.ErrCorrupt) || errors.Is(err, evidence.ErrUnsupported) && err != errTooMuch {
