@@ -47,9 +47,9 @@ func compareWithE2fsck(t *testing.T, image string) *Log {
 	t.Helper()
 	dir := t.TempDir()
 	journal, scratch := filepath.Join(dir, "journal"), filepath.Join(dir, "scratch")
-	output(t, "", "debugfs", "-R", "dump <8> "+journal, image)
+	output(t, "", "debugfs", "-c", "-R", "dump <8> "+journal, image)
 	own := map[int64]bool{}
-	for _, b := range strings.Fields(output(t, "", "debugfs", "-R", "blocks <8>", image)) {
+	for _, b := range strings.Fields(output(t, "", "debugfs", "-c", "-R", "blocks <8>", image)) {
 		n, err := strconv.ParseInt(b, 10, 64)
 		if err != nil {
 			t.Fatal(err)
@@ -57,7 +57,7 @@ func compareWithE2fsck(t *testing.T, image string) *Log {
 		own[n] = true
 	}
 	output(t, "", "cp", "--sparse=always", image, scratch)
-	output(t, "", "e2fsck", "-fy", "-E", "journal_only", scratch)
+	output(t, "", "debugfs", "-n", "-w", "-R", "journal_run", scratch)
 	want, err := os.Open(scratch)
 	if err != nil {
 		t.Fatal(err)

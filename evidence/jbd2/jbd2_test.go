@@ -429,3 +429,19 @@ func TestFastCommits(t *testing.T) {
 		})
 	}
 }
+
+func TestOverlaid(t *testing.T) {
+	l := newBuilder(64, 1, 7, 0, 0)
+	l.write(7, write{2, fill('a')}, write{5, fill('b')})
+	l.commit(7, 1)
+	log, _, _ := l.read(t)
+	o := log.Overlay(bytes.NewReader(device(8)))
+	for _, c := range []struct {
+		off, n int64
+		want   bool
+	}{{0, 2048, false}, {0, 2049, true}, {3071, 1, true}, {3072, 2048, false}, {3072, 2049, true}, {6144, 99999, false}, {2048, 0, false}, {-1, 9999, false}} {
+		if got := o.Overlaid(c.off, c.n); got != c.want {
+			t.Errorf("%d bytes at %d: %v", c.n, c.off, got)
+		}
+	}
+}

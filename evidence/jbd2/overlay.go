@@ -7,14 +7,25 @@ import (
 	"sort"
 )
 
+// Overlay is the device of a filesystem as it would be after the replay.
+type Overlay struct {
+	log *Log
+	dev io.ReaderAt
+}
+
 // Overlay returns dev, the device of the filesystem, as it would be after the
 // replay: blocks that the log replaces are read from the log, all others from
 // dev. Reads are split at replaced blocks only.
-func (l *Log) Overlay(dev io.ReaderAt) io.ReaderAt {
-	if len(l.replaced) == 0 {
-		return dev
+func (l *Log) Overlay(dev io.ReaderAt) *Overlay { return &Overlay{log: l, dev: dev} }
+
+// Overlaid says whether any of the n bytes at off are replaced.
+func (o *Overlay) Overlaid(off, n int64) bool {
+	bs := int64(o.log.BlockSize)
+	if off < 0 || n <= 0 {
+		return false
 	}
-	return &overlay{log: l, dev: dev}
+	i := o.log.search(uint64(off / bs))
+	return i < len(o.log.replaced) && o.log.replaced[i].block <= uint64((off+n-1)/bs)
 }
 
 // Replaces says whether the replay replaces a block of the filesystem.
@@ -28,12 +39,8 @@ func (l *Log) search(block uint64) int {
 	return sort.Search(len(l.replaced), func(i int) bool { return l.replaced[i].block >= block })
 }
 
-type overlay struct {
-	log *Log
-	dev io.ReaderAt
-}
-
-func (o *overlay) ReadAt(p []byte, off int64) (int, error) {
+// ReadAt reads as the device would.
+func (o *Overlay) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, fmt.Errorf("reading at %d: negative offset", off)
 	}
@@ -70,7 +77,7 @@ func (o *overlay) ReadAt(p []byte, off int64) (int, error) {
 
 // run counts the replaced blocks from index i on that follow each other both
 // on the disk and in the log, as far as a read of n bytes at off needs them.
-func (o *overlay) run(i int, off int64, n int) int {
+func (o *Overlay) run(i int, off int64, n int) int {
 	bs := int64(o.log.BlockSize)
 	want := int((off%bs + int64(n) + bs - 1) / bs)
 	r := o.log.replaced
@@ -83,7 +90,7 @@ func (o *overlay) run(i int, off int64, n int) int {
 
 // fromLog reads the run of k replaced blocks that begins at index i, and restores
 // the first word of those that the log holds escaped.
-func (o *overlay) fromLog(p []byte, off int64, i, k int) (int, error) {
+func (o *Overlay) fromLog(p []byte, off int64, i, k int) (int, error) {
 	bs := int64(o.log.BlockSize)
 	skip := off % bs
 	p = p[:min(int64(len(p)), int64(k)*bs-skip)]
