@@ -1,7 +1,6 @@
 package xfs
 
 import (
-	"fmt"
 	"iter"
 
 	"lagan/evidence"
@@ -48,28 +47,24 @@ func (f *FS) freed(agno uint32, yield func(evidence.DeletedInode, error) bool) b
 		return false
 	}
 	more := true
-	f.eachChunk(agno, chunks, func(c chunk, b []byte, off int64, err error) bool {
-		if err != nil {
-			more = yield(evidence.DeletedInode{}, fmt.Errorf("inodes from %d on: %w", f.inoOf(agno, c.start), err))
-			return more
+	f.eachInode(agno, chunks, func(ino uint64, off int64, raw []byte, free bool, err error) bool {
+		if !free {
+			return true
 		}
-		for n := range inodesChunk {
-			if !c.made(n) || !c.isFree(n) {
-				continue
-			}
-			raw := b[n<<f.sb.inodeLog:][:f.sb.inodeSize]
-			d, err := f.decodeInode(f.inoOf(agno, c.start+uint32(n)), off+int64(n)<<f.sb.inodeLog, raw)
-			// An inode that was never used has no times: mkfs and xfs_ialloc_inode_init write zeros.
-			if err != nil || d.mode != 0 || be.Uint64(raw[diCtime:]) == 0 {
-				continue
-			}
-			info := f.info(&d)
-			info.FromJournal = f.changed(&d)
-			if more = yield(evidence.DeletedInode{Ino: evidence.Ino(d.ino), Info: info, Deleted: info.Ctime}, nil); !more {
-				return false
-			}
+		var d dinode
+		if err == nil {
+			d, err = f.decodeInode(ino, off, raw)
+		} else if more = yield(evidence.DeletedInode{}, err); !more {
+			return false
 		}
-		return true
+		// An inode that was never used has no times: mkfs and xfs_ialloc_inode_init write zeros.
+		if err != nil || d.mode != 0 || be.Uint64(raw[diCtime:]) == 0 {
+			return true
+		}
+		info := f.info(&d)
+		info.FromJournal = f.changed(&d)
+		more = yield(evidence.DeletedInode{Ino: evidence.Ino(d.ino), Info: info, Deleted: info.Ctime}, nil)
+		return more
 	})
 	return more
 }

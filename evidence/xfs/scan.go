@@ -105,18 +105,13 @@ func (s *scan) group(agno uint32) bool {
 		}
 	}
 	more := true
-	s.f.eachChunk(agno, chunks, func(c chunk, b []byte, off int64, err error) bool {
-		if err != nil {
-			s.fail(fmt.Errorf("inodes from %d on: %w", s.f.inoOf(agno, c.start), err))
-			return true
-		}
-		for n := range inodesChunk {
-			if !c.made(n) {
-				continue
-			}
-			if ino := s.f.inoOf(agno, c.start+uint32(n)); !unlinked[ino] && !s.f.hidden[ino] {
-				s.inode(ino, off+int64(n)<<s.f.sb.inodeLog, b[n<<s.f.sb.inodeLog:][:s.f.sb.inodeSize], c.isFree(n))
-			}
+	s.f.eachInode(agno, chunks, func(ino uint64, off int64, raw []byte, free bool, err error) bool {
+		switch {
+		case unlinked[ino] || s.f.hidden[ino]:
+		case err != nil:
+			s.fail(err)
+		default:
+			s.inode(ino, off, raw, free)
 		}
 		if len(s.batch) >= scanBatch {
 			more = s.flush()
@@ -126,20 +121,39 @@ func (s *scan) group(agno uint32) bool {
 	return more
 }
 
-// eachChunk reads the chunks of a group in disk order.
-func (f *FS) eachChunk(agno uint32, chunks []chunk, fn func(c chunk, b []byte, off int64, err error) bool) {
+// eachInode reads the inodes of a group's chunks in disk order, free ones too.
+func (f *FS) eachInode(agno uint32, chunks []chunk, fn func(ino uint64, off int64, raw []byte, free bool, err error) bool) {
 	pieces := make([]piece, len(chunks))
 	end := f.agOffset(agno) + int64(f.sb.agLength(agno))<<f.sb.blockLog
 	for i, c := range chunks {
 		off := f.agOffset(agno) + int64(c.start)<<f.sb.inodeLog
+		// A sparse chunk may reach over the end of a group.
 		pieces[i] = piece{off: off, n: int(min(int64(inodesChunk)<<f.sb.inodeLog, end-off)), id: i}
 	}
-	full := inodesChunk << f.sb.inodeLog
+	size := int(f.sb.inodeSize)
 	readAhead(f.dev, f.size, pieces, func(p piece, b []byte, err error) bool {
-		if err == nil && len(b) < full { // a sparse chunk at the end of a group
-			b = append(slices.Clone(b), make([]byte, full-len(b))...)
+		c := chunks[p.id]
+		for n := range inodesChunk {
+			if !c.made(n) || (n+1)*size > p.n {
+				continue
+			}
+			ino, at := f.inoOf(agno, c.start+uint32(n)), p.off+int64(n*size)
+			if err == nil {
+				if !fn(ino, at, b[n*size:][:size], c.isFree(n), nil) {
+					return false
+				}
+				continue
+			}
+			// Of a chunk that can't be read whole, each inode is tried by itself.
+			raw, err := f.cache.read(at, size)
+			if err != nil {
+				err = fmt.Errorf("inode %d: %w", ino, err)
+			}
+			if !fn(ino, at, raw, c.isFree(n), err) {
+				return false
+			}
 		}
-		return fn(chunks[p.id], b, p.off, err)
+		return true
 	})
 }
 

@@ -3,6 +3,7 @@ package xfs
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"math/bits"
@@ -202,7 +203,6 @@ func (s *super) notices(size int64) []error {
 		}
 	}
 	end := int64(s.dblocks) << s.blockLog
-	say(!s.crcOK, "superblock: bad checksum: %w", evidence.ErrCorrupt)
 	say(s.inProgress != 0, "superblock: mkfs was never finished: %w", evidence.ErrCorrupt)
 	say(end > size, "the filesystem of %d bytes is cut short after %d: %w", end, size, evidence.ErrCorrupt)
 	say(s.incompat&incompatNeedsRepair != 0, "xfs: marked as needing repair (needsrepair): it was found damaged and not repaired")
@@ -215,12 +215,10 @@ func (s *super) notices(size int64) []error {
 // findSuper reads the superblock of r: the primary, or, where it is damaged,
 // one of the copies that begin every allocation group. It returns what to warn of.
 func findSuper(r io.ReaderAt, size int64) (super, []error, error) {
-	head := make([]byte, 4*sectorMax)
-	n, err := r.ReadAt(head, 0)
-	if err != nil && err != io.EOF {
-		return super{}, nil, fmt.Errorf("reading superblock: %w", err)
+	head, err := readHead(r)
+	if err != nil {
+		return super{}, nil, err
 	}
-	head = head[:n]
 	primary, err := decodeSuper(head)
 	if err == nil {
 		err = primary.check()
@@ -242,11 +240,33 @@ func findSuper(r io.ReaderAt, size int64) (super, []error, error) {
 	}
 	switch {
 	case err == nil: // the checksum alone is wrong, and no copy is better
-		return primary, nil, nil
+		return primary, []error{fmt.Errorf("superblock: bad checksum: %w", evidence.ErrCorrupt)}, nil
 	case isXFS:
 		return super{}, nil, err
 	}
 	return super{}, nil, fmt.Errorf("no XFS superblock: %w", evidence.ErrFormat)
+}
+
+// readHead reads the beginning of r. Sectors that can't be read are zeros, unless that is all of them.
+func readHead(r io.ReaderAt) ([]byte, error) {
+	head := make([]byte, 4*sectorMax)
+	n, err := r.ReadAt(head, 0)
+	if n == len(head) || err == nil || errors.Is(err, io.EOF) {
+		return head[:n], nil
+	}
+	end := 0
+	for off := 0; off < len(head); off += sectorMin {
+		sector := head[off : off+sectorMin]
+		n, _ := r.ReadAt(sector, int64(off))
+		clear(sector[n:])
+		if n > 0 {
+			end = off + n
+		}
+	}
+	if end == 0 {
+		return nil, fmt.Errorf("reading superblock: %w", err)
+	}
+	return head[:end], nil
 }
 
 // backupSuper reads the copy at pos and checks that it belongs there.

@@ -47,7 +47,7 @@ func Open(r io.ReaderAt, size int64, o evidence.Options) (*FS, error) {
 	f.openLog()
 	if f.log != nil { // the superblock may be among what was replayed
 		if sb, more, err := findSuper(f.dev, size); err == nil {
-			f.sb, notes = sb, more
+			f.sb, notes = sb, append(notes, more...)
 		}
 	}
 	for _, note := range append(notes, f.sb.notices(size)...) {
