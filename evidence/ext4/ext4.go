@@ -39,6 +39,8 @@ type FS struct {
 
 	mu     sync.Mutex
 	warned map[object]struct{}
+	// dirs are the directories that the last Inodes met, for Entries.
+	dirs map[uint32]*inode
 }
 
 var (
@@ -60,14 +62,9 @@ func Open(r io.ReaderAt, size int64, o evidence.Options) (*FS, error) {
 	if have := fs.sb.blocks << fs.sb.blockBits; have > uint64(size) {
 		o.Warning(fmt.Errorf("ext4: cut short: %d bytes of a filesystem of %d: %w", size, have, evidence.ErrCorrupt))
 	}
-	fs.journal = fs.journalState()
-	switch fs.journal.State {
-	case evidence.JournalDirty:
-		o.Warning(errors.New("ext4: journal is dirty and was not replayed: the view is stale"))
-	case evidence.JournalExternal:
-		if fs.sb.incompat&incompatRecover != 0 {
-			o.Warning(fmt.Errorf("ext4: journal is dirty and on another device, %s: the view is stale", uuidString(fs.sb.journalUUID)))
-		}
+	fs = fs.recovered()
+	if fs.journal.State == evidence.JournalExternal && fs.sb.incompat&incompatRecover != 0 {
+		o.Warning(fmt.Errorf("ext4: journal is dirty and on another device, %s: the view is stale", uuidString(fs.sb.journalUUID)))
 	}
 	return fs, nil
 }
