@@ -15,10 +15,13 @@ var (
 // before or after.
 func crc32c(crc uint32, b []byte) uint32 { return ^crc32.Update(^crc, castagnoli, b) }
 
+// crc32cU32 continues a checksum over one integer, without a slice to allocate.
 func crc32cU32(crc, v uint32) uint32 {
-	var b [4]byte
-	le.PutUint32(b[:], v)
-	return crc32c(crc, b[:])
+	for range 4 {
+		crc = castagnoli[byte(crc)^byte(v)] ^ crc>>8
+		v >>= 8
+	}
+	return crc
 }
 
 // crc16Table is of the polynomial 0x8005, reflected (lib/crc16.c).
@@ -103,9 +106,7 @@ func extentSum(seed uint32, b []byte) bool {
 
 // xattrSum says whether an attribute block's checksum holds (ext4_xattr_block_csum).
 func (sb *super) xattrSum(blk uint64, b []byte) bool {
-	var n [8]byte
-	le.PutUint64(n[:], blk)
-	c := crc32c(sb.csumSeed, n[:])
+	c := crc32cU32(crc32cU32(sb.csumSeed, uint32(blk)), uint32(blk>>32))
 	c = crc32c(c, b[:0x10])
 	c = crc32c(c, zeros4[:])
 	return crc32c(c, b[0x14:]) == le.Uint32(b[0x10:])

@@ -161,10 +161,9 @@ func (fs *FS) verifyOrphans(in *inode, lblk uint64, b []byte) {
 	if err != nil {
 		return
 	}
-	var n [8]byte
-	le.PutUint64(n[:], r.pblk)
 	end := len(b) - orphanTailSize
-	if crc32c(crc32c(in.seed(fs.sb), n[:]), b[:end]) != le.Uint32(b[end+4:]) {
+	c := crc32cU32(crc32cU32(in.seed(fs.sb), uint32(r.pblk)), uint32(r.pblk>>32))
+	if crc32c(c, b[:end]) != le.Uint32(b[end+4:]) {
 		fs.warn(object{inOrphans, lblk}, fmt.Errorf("orphan file: block %d at %#x: bad checksum: %w", lblk, r.pblk, evidence.ErrCorrupt))
 	}
 }

@@ -36,6 +36,7 @@ const entryBatch = 4096
 
 type entryScan struct {
 	fs    *FS
+	known map[uint32]*inode // what Inodes remembered
 	dirs  []*dir
 	spans []span
 	batch []named
@@ -51,6 +52,9 @@ func (s *entryScan) run(dirs []evidence.Ino, send func([]named) ([]named, bool))
 	dirs = slices.Clone(dirs)
 	slices.Sort(dirs)
 	dirs = slices.Compact(dirs)
+	s.fs.mu.Lock()
+	s.known, s.fs.dirs = s.fs.dirs, nil
+	s.fs.mu.Unlock()
 	budget := s.fs.sb.blocks // a block is part of one directory
 	for _, ino := range dirs {
 		if err := s.collect(ino, &budget); err != nil {
@@ -60,6 +64,7 @@ func (s *entryScan) run(dirs []evidence.Ino, send func([]named) ([]named, bool))
 			return
 		}
 	}
+	s.known = nil
 	slices.SortFunc(s.spans, func(a, b span) int {
 		return cmp.Or(cmp.Compare(a.blk, b.blk), cmp.Compare(a.own, b.own), cmp.Compare(a.at, b.at))
 	})
@@ -82,7 +87,7 @@ func (s *entryScan) run(dirs []evidence.Ino, send func([]named) ([]named, bool))
 // collect notes where a directory's blocks lie.
 func (s *entryScan) collect(ino evidence.Ino, budget *uint64) error {
 	fs := s.fs
-	in, err := fs.get(ino)
+	in, err := s.inode(ino)
 	if err != nil {
 		return err
 	}
@@ -123,6 +128,13 @@ func (s *entryScan) collect(ino evidence.Ino, budget *uint64) error {
 		}
 	}
 	return nil
+}
+
+func (s *entryScan) inode(ino evidence.Ino) (*inode, error) {
+	if in, ok := s.known[uint32(min(ino, 1<<32-1))]; ok {
+		return in, nil
+	}
+	return s.fs.get(ino)
 }
 
 // dropTwice leaves out, with an error, what one directory claims twice.

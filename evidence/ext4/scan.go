@@ -252,16 +252,40 @@ func (s *inodeScan) decode(t *table) {
 			if in.flags&flagEAInode != 0 {
 				continue
 			}
-			f := found{Inode: evidence.Inode{Ino: evidence.Ino(ino), Info: fs.info(&in)}}
+			s.batch = append(s.batch, found{Inode: evidence.Inode{Ino: evidence.Ino(ino), Info: fs.info(&in)}})
+			f := &s.batch[len(s.batch)-1]
 			if old != nil {
 				at := p.off - t.start + int64(i*size)
 				f.Info.FromJournal = !bytes.Equal(b, old[at:at+int64(size)])
 			}
-			s.complete(&f, &in)
-			s.batch = append(s.batch, f)
+			s.complete(f, &in)
+			if f.Info.Type == evidence.TypeDir {
+				s.remember(&in)
+			}
 		}
 	}
 	s.fetch()
+}
+
+// maxDirs bounds the directories that are kept in memory between Inodes and
+// Entries: about 50 MiB. The others are read again.
+const maxDirs = 1 << 18
+
+// remember keeps a directory's inode for Entries, which is usually next.
+func (s *inodeScan) remember(in *inode) {
+	if in.flags&flagInlineData != 0 { // needs all of its bytes
+		return
+	}
+	kept := *in
+	kept.raw = nil
+	s.fs.mu.Lock()
+	if s.fs.dirs == nil {
+		s.fs.dirs = map[uint32]*inode{}
+	}
+	if len(s.fs.dirs) < maxDirs {
+		s.fs.dirs[in.ino] = &kept
+	}
+	s.fs.mu.Unlock()
 }
 
 // before returns what the volume itself has in the place of a table, where the
@@ -298,18 +322,16 @@ func (fs *FS) believed(p *piece, i int, ino uint32, raw []byte) bool {
 // notes the blocks that say the rest.
 func (s *inodeScan) complete(f *found, in *inode) {
 	fs := s.fs
-	fail := func(err error) { f.err = errors.Join(f.err, err) }
-	index := int32(len(s.batch))
 	if f.Info.Type == evidence.TypeSymlink {
-		s.link(f, in, fail)
+		f.err = s.link(f, in)
 	}
-	if in.extra != 0 {
+	if in.hasXattrs() {
 		err := fs.inodeXattrs(in, func(e xattrEntry, _ []byte) error {
 			f.Xattrs = addName(f.Xattrs, s.names.intern(e))
 			return nil
 		})
 		if err != nil {
-			fail(fmt.Errorf("inode %d: %w", in.ino, err))
+			f.err = errors.Join(f.err, fmt.Errorf("inode %d: %w", in.ino, err))
 		}
 		slices.Sort(f.Xattrs)
 	}
@@ -317,17 +339,17 @@ func (s *inodeScan) complete(f *found, in *inode) {
 		return
 	}
 	if !fs.validBlocks(in.xattrBlock, 1) {
-		fail(fmt.Errorf("inode %d: attribute block %#x is not in the filesystem: %w", in.ino, in.xattrBlock, evidence.ErrCorrupt))
+		f.err = errors.Join(f.err, fmt.Errorf("inode %d: attribute block %#x is not in the filesystem: %w", in.ino, in.xattrBlock, evidence.ErrCorrupt))
 		return
 	}
-	s.needs = append(s.needs, need{blk: in.xattrBlock, index: index})
+	s.needs = append(s.needs, need{blk: in.xattrBlock, index: int32(len(s.batch) - 1)})
 }
 
-func (s *inodeScan) link(f *found, in *inode, fail func(error)) {
+// link adds a symbolic link's target, or notes the block that holds it.
+func (s *inodeScan) link(f *found, in *inode) error {
 	fs := s.fs
 	if err := fs.checkTarget(in); err != nil {
-		fail(err)
-		return
+		return err
 	}
 	b := fs.fastTarget(in)
 	switch {
@@ -335,23 +357,21 @@ func (s *inodeScan) link(f *found, in *inode, fail func(error)) {
 	case in.flags&flagInlineData != 0:
 		b = make([]byte, in.size)
 		if _, err := io.ReadFull(fs.content(in), b); err != nil {
-			fail(err)
-			return
+			return fmt.Errorf("inode %d: reading link: %w", in.ino, err)
 		}
 	default:
 		r, err := fs.mapping(in).find(0)
-		if err != nil || r.pblk == 0 {
-			fail(errors.Join(err, fmt.Errorf("inode %d: reading link: %w", in.ino, evidence.ErrCorrupt)))
-			return
+		if err == nil && r.pblk == 0 {
+			err = fmt.Errorf("inode %d: link of %d bytes without a block: %w", in.ino, in.size, evidence.ErrCorrupt)
 		}
-		s.needs = append(s.needs, need{blk: r.pblk, index: int32(len(s.batch)), size: int32(in.size), target: true})
-		return
+		if err == nil {
+			s.needs = append(s.needs, need{blk: r.pblk, index: int32(len(s.batch) - 1), size: int32(in.size), target: true})
+		}
+		return err
 	}
-	target, err := fs.target(in, b)
-	if err != nil {
-		fail(err)
-	}
-	f.Target = target
+	var err error
+	f.Target, err = fs.target(in, b)
+	return err
 }
 
 // fetch reads the blocks that inodes of the batch need, in the order of the

@@ -95,23 +95,16 @@ func parseSuper(b []byte) (*super, error) {
 	if sb.incompat&incompat64Bit != 0 {
 		sb.blocks |= uint64(le.Uint32(b[0x150:])) << 32
 	}
+	if sb.incompat&incompatJournalDev != 0 {
+		return nil, fmt.Errorf("journal_dev: this is the journal of a filesystem on another device: %w", evidence.ErrUnsupported)
+	}
 	if err := sb.geometry(b); err != nil {
 		return nil, err
 	}
-	if err := sb.supported(); err != nil {
-		return nil, err
+	if unknown := sb.incompat &^ supportedIncompat; unknown != 0 {
+		return nil, fmt.Errorf("incompatible features %s: %w", strings.Join(featureNames(nil, unknown, 'I', &incompatNames), " "), evidence.ErrUnsupported)
 	}
 	return sb, nil
-}
-
-func (sb *super) supported() error {
-	if sb.incompat&incompatJournalDev != 0 {
-		return fmt.Errorf("journal_dev: this is the journal of a filesystem on another device: %w", evidence.ErrUnsupported)
-	}
-	if unknown := sb.incompat &^ supportedIncompat; unknown != 0 {
-		return fmt.Errorf("incompatible features %s: %w", strings.Join(featureNames(nil, unknown, 'I', &incompatNames), " "), evidence.ErrUnsupported)
-	}
-	return nil
 }
 
 // geometry decodes and checks the sizes that everything else is computed from.
@@ -240,11 +233,12 @@ func findBackup(r io.ReaderAt, size int64) (*super, int64, error) {
 			continue
 		}
 		sb, err := parseSuper(b)
-		if err != nil || sb.groupNr == 0 {
+		if err != nil || sb.metadataCsum() && !superSum(b) {
 			continue
 		}
-		start := sb.firstBlock + uint64(sb.groupNr)*sb.blocksPerGroup
-		if start<<sb.blockBits != uint64(at) || sb.metadataCsum() && !superSum(b) {
+		// Old filesystems don't number their copies.
+		group := (uint64(at)>>sb.blockBits - sb.firstBlock) / sb.blocksPerGroup
+		if sb.groupNr != 0 && uint64(sb.groupNr) != group || sb.firstBlock+group*sb.blocksPerGroup != uint64(at)>>sb.blockBits {
 			continue
 		}
 		return sb, at, nil

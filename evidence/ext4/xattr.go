@@ -64,14 +64,19 @@ func xattrEntries(b []byte, fn func(xattrEntry) error) error {
 	return nil
 }
 
+// hasXattrs says whether the inode itself holds attributes.
+func (in *inode) hasXattrs() bool {
+	at := goodOldInodeSize + in.extra
+	return in.extra != 0 && at+4 <= len(in.raw) && le.Uint32(in.raw[at:]) == xattrMagic
+}
+
 // inodeXattrs calls fn with each entry in the inode itself, and the region
 // that values count from.
 func (fs *FS) inodeXattrs(in *inode, fn func(xattrEntry, []byte) error) error {
-	at := goodOldInodeSize + in.extra
-	if in.extra == 0 || at+4 > len(in.raw) || le.Uint32(in.raw[at:]) != xattrMagic {
+	if !in.hasXattrs() {
 		return nil
 	}
-	region := in.raw[at+4:]
+	region := in.raw[goodOldInodeSize+in.extra+4:]
 	return xattrEntries(region, func(e xattrEntry) error { return fn(e, region) })
 }
 
@@ -141,7 +146,7 @@ func (fs *FS) xattrValue(e xattrEntry, region []byte) ([]byte, error) {
 	if e.size > maxXattrValue {
 		return nil, fmt.Errorf("attribute %q: value of %d bytes: %w", e.fullName(), e.size, evidence.ErrCorrupt)
 	}
-	if e.inum == 0 {
+	if e.inum == 0 || e.size == 0 {
 		v, err := e.value(region)
 		return append([]byte{}, v...), err
 	}
