@@ -52,6 +52,9 @@ func (fs *FS) describe(log *jbd2.Log) {
 	j := &fs.journal
 	j.Transactions, j.Blocks, j.Note = len(log.Transactions), log.Replaced, log.Note
 	j.First, j.Last = log.Span()
+	if log.FastCommits > 0 {
+		fs.note(fmt.Sprintf("%d fast commits", log.FastCommits))
+	}
 	if log.Errno != 0 {
 		fs.note(fmt.Sprintf("the kernel noted error %d in the journal", log.Errno))
 	}

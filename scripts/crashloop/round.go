@@ -1,0 +1,182 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// round is one crash.
+type round struct {
+	options
+	variant variant
+	mnt     string
+	image   string
+	rng     *rand.Rand
+	paths   int
+	how     string    // what kind of crash it was
+	said    string    // what the reader said of the journal
+	crashed time.Time // times after this one are the recovery's
+}
+
+// run makes a crash image and returns how the reader's view differs from the kernel's.
+func (r *round) run() ([]string, error) {
+	if err := r.crash(); err != nil {
+		return nil, err
+	}
+	want, err := r.truth()
+	if err != nil {
+		os.Remove(r.image)
+		return nil, err
+	}
+	r.paths = len(want)
+	if r.golden != "" {
+		if err := r.keepGolden(want); err != nil {
+			return nil, err
+		}
+	}
+	got, err := r.view()
+	if err != nil {
+		return []string{err.Error()}, nil
+	}
+	return compare(want, got, rules{
+		folderTimes: !strings.Contains(r.variant.name, "fast"),
+		crashed:     r.crashed,
+	}), nil
+}
+
+// crash leaves in r.image what a power cut at a random moment would have left.
+func (r *round) crash() error {
+	if err := fillImage(r.image, r.variant.size); err != nil {
+		return err
+	}
+	mk := append(strings.Fields(r.variant.mkfs), r.image)
+	if err := command(mk...); err != nil {
+		return err
+	}
+	opts := "loop,nodev,noatime,nodiscard"
+	if r.variant.fs == "xfs" {
+		opts = "loop,nodev,noatime"
+	}
+	if r.variant.mount != "" {
+		opts += "," + r.variant.mount
+	}
+	if err := command("mount", "-o", opts, r.image, r.mnt); err != nil {
+		return err
+	}
+	defer command("umount", r.mnt)
+	c := newChurn(r.mnt, r.rng.Uint64(), strings.Contains(r.variant.name, "fast") && r.rng.IntN(4) > 0)
+	c.prepare()
+	unix.Sync()
+	c.start(3)
+	time.Sleep(time.Duration(r.rng.Int64N(int64(r.longest))))
+	err := r.stop()
+	r.crashed = time.Now()
+	c.wait()
+	if err != nil {
+		return err
+	}
+	// The crash copy is taken while the dead filesystem is still mounted: what
+	// unmounting would write is not part of it.
+	crashed := r.image + ".crash"
+	if err := command("cp", "--sparse=always", r.image, crashed); err != nil {
+		return err
+	}
+	if err := command("umount", r.mnt); err != nil {
+		return err
+	}
+	return os.Rename(crashed, r.image)
+}
+
+// Flags of FS_IOC_SHUTDOWN, which XFS calls XFS_IOC_GOINGDOWN (include/uapi/linux/fs.h, fs/ext4/ext4.h).
+const (
+	ioctlShutdown = 0x8004587d
+	logFlush      = 1 // the log is written out first
+	noLogFlush    = 2 // nothing more is written at all
+)
+
+func (r *round) stop() error {
+	flags := noLogFlush
+	r.how = "cut"
+	if r.rng.IntN(4) == 0 {
+		flags, r.how = logFlush, "cut after a log flush"
+	}
+	f, err := os.Open(r.mnt)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := unix.IoctlSetPointerInt(int(f.Fd()), ioctlShutdown, flags); err != nil {
+		return fmt.Errorf("shutting down: %w", err)
+	}
+	return nil
+}
+
+// truth is what the kernel shows of a scratch copy that it recovered.
+func (r *round) truth() (map[string]record, error) {
+	scratch := r.image + ".scratch"
+	if err := command("cp", "--sparse=always", r.image, scratch); err != nil {
+		return nil, err
+	}
+	defer os.Remove(scratch)
+	opts := "loop,nodev,noatime"
+	if r.variant.fs == "xfs" {
+		opts += ",nouuid"
+	}
+	if err := command("mount", "-o", opts, scratch, r.mnt); err != nil {
+		return nil, fmt.Errorf("the kernel refuses the journal: %w", err)
+	}
+	defer command("umount", r.mnt)
+	return kernelTree(r.mnt)
+}
+
+func fillImage(path string, mib int64) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	b := bytes.Repeat([]byte{0xaa}, 1<<20)
+	for range mib {
+		if _, err := f.Write(b); err != nil {
+			return err
+		}
+	}
+	return f.Close()
+}
+
+func command(args ...string) error {
+	out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(out))
+	}
+	return nil
+}
+
+// keepGolden keeps the image, compressed, and the kernel's view of it, for the ordinary tests.
+func (r *round) keepGolden(want map[string]record) error {
+	base := filepath.Join(r.golden, strings.TrimSuffix(filepath.Base(r.image), ".img"))
+	if err := command("zstd", "-q", "-f", "-19", "--long=27", "-o", base+".img.zst", r.image); err != nil {
+		return err
+	}
+	f, err := os.Create(base + ".json")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	e := json.NewEncoder(io.Writer(f))
+	e.SetIndent("", " ")
+	if err := e.Encode(want); err != nil {
+		return err
+	}
+	return f.Close()
+}
