@@ -1,0 +1,340 @@
+package storage_test
+
+import (
+	"fmt"
+	"iter"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"lagan/fixtures"
+	"lagan/runtimes"
+	"lagan/runtimes/internal/treetest"
+	"lagan/runtimes/storage"
+)
+
+// truth is what podman inspect said on the live node.
+type truth struct {
+	Containers []struct {
+		ID      string
+		Inspect struct {
+			Name, Image, ImageName, ImageDigest, Path, Driver string
+			Created                                           time.Time
+			Args                                              []string
+			RestartCount                                      int
+			State                                             struct {
+				Status                string
+				Pid, ExitCode         int
+				OOMKilled             bool
+				StartedAt, FinishedAt time.Time
+			}
+			Config struct {
+				Labels map[string]string
+			}
+			HostConfig struct {
+				Privileged bool
+				LogConfig  struct{ Type, Path string }
+			}
+			GraphDriver struct {
+				Name string
+				Data struct{ LowerDir, UpperDir string }
+			}
+			Mounts []struct {
+				Type, Name, Source, Destination string
+				RW                              bool
+			}
+		}
+	}
+	Images []struct {
+		Inspect struct {
+			ID               string `json:"Id"`
+			Digest           string
+			RepoTags         []string
+			Created          time.Time
+			Architecture, OS string
+			RootFS           struct{ Layers []string }
+			GraphDriver      struct {
+				Data struct{ LowerDir, UpperDir string }
+			}
+			History []struct {
+				Created_By string
+			}
+		}
+	}
+}
+
+func equal(t *testing.T, what string, got, want any) {
+	t.Helper()
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%s: %v, the live node said %v", what, got, want)
+	}
+}
+
+func dirs(layers []runtimes.Layer) string {
+	var out []string
+	for _, l := range layers {
+		out = append(out, l.Dir)
+	}
+	return strings.Join(out, ":")
+}
+
+func collect[T any](seq iter.Seq2[T, error]) (items []T, said string) {
+	for i, err := range seq {
+		if err != nil {
+			said += err.Error() + "\n"
+		} else {
+			items = append(items, i)
+		}
+	}
+	return items, said
+}
+
+func open(t *testing.T) (*storage.Store, *truth) {
+	t.Helper()
+	fsys := treetest.Disk(t, "podman-ext4")
+	roots, err := storage.Roots(fsys, fsys.Root())
+	if err != nil || !slices.Equal(roots, []string{"/var/lib/containers/storage"}) {
+		t.Fatalf("roots %q, %v", roots, err)
+	}
+	s, err := storage.Open(fsys, fsys.Root(), roots[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want truth
+	fixtures.Truth(t, "podman-ext4", &want)
+	return s, &want
+}
+
+func TestContainersAreThoseOfTheNode(t *testing.T) {
+	s, want := open(t)
+	containers, said := collect(s.Containers())
+	if said != "" || len(containers) != len(want.Containers) {
+		t.Errorf("%d containers, the live node had %d; said %q", len(containers), len(want.Containers), said)
+	}
+	for _, w := range want.Containers {
+		i := w.Inspect
+		n := slices.IndexFunc(containers, func(c runtimes.Container) bool { return c.ID == w.ID })
+		if n < 0 {
+			t.Errorf("%s is missing", i.Name)
+			continue
+		}
+		c, id := containers[n], i.Name+" "
+		equal(t, id+"name", c.Name, i.Name)
+		equal(t, id+"runtime", c.Runtime, runtimes.Podman)
+		equal(t, id+"image", c.Image+" "+c.ImageID+" "+c.ImageDigest, i.ImageName+" sha256:"+i.Image+" "+i.ImageDigest)
+		equal(t, id+"created", c.Created, i.Created)
+		equal(t, id+"state", string(c.State), i.State.Status)
+		equal(t, id+"started", c.Started.UnixNano(), i.State.StartedAt.UnixNano())
+		equal(t, id+"finished", c.Finished.UnixNano(), i.State.FinishedAt.UnixNano())
+		equal(t, id+"pid", c.PID, i.State.Pid)
+		if c.State == runtimes.StateExited {
+			equal(t, id+"exit code", *c.ExitCode, i.State.ExitCode)
+		}
+		if c.State != runtimes.StateCreated { // of such a one podman inspect tells the first word twice
+			equal(t, id+"command", strings.Join(c.Command, "\n"), strings.Join(append([]string{i.Path}, i.Args...), "\n"))
+		}
+		equal(t, id+"labels", len(c.Labels), len(i.Config.Labels))
+		for k, v := range i.Config.Labels {
+			equal(t, id+"label "+k, c.Labels[k], v)
+		}
+		equal(t, id+"privileged", c.Privileged, i.HostConfig.Privileged)
+		equal(t, id+"restarts", *c.Restarts, i.RestartCount)
+		equal(t, id+"log", c.LogDriver+" "+c.LogPath, i.HostConfig.LogConfig.Type+" "+i.HostConfig.LogConfig.Path)
+		equal(t, id+"layers", c.Snapshotter+" "+c.Rootfs.Upper.Dir+" over "+dirs(c.Rootfs.Lower), i.GraphDriver.Name+" "+i.GraphDriver.Data.UpperDir+" over "+i.GraphDriver.Data.LowerDir)
+		if c.Rootfs.Problem != nil || c.Rootfs.UserXattr || c.Rootfs.Kind != runtimes.RootfsOverlay {
+			t.Errorf("%s%+v", id, c.Rootfs)
+		}
+		for _, l := range c.Rootfs.Lower {
+			if l.DiffID == "" || l.ChainID == "" {
+				t.Errorf("%slayer %s has no digest", id, l.ID)
+			}
+		}
+		for _, m := range i.Mounts {
+			line := fmt.Sprint(m.Type, m.Name, m.Source, m.Destination, m.RW)
+			if !slices.ContainsFunc(c.Mounts, func(g runtimes.Mount) bool {
+				return fmt.Sprint(g.Type, g.Name, g.Source, g.Destination, !g.ReadOnly) == line
+			}) {
+				t.Errorf("%sno mount %s among %v", id, line, c.Mounts)
+			}
+		}
+	}
+}
+
+func TestImagesAreThoseOfTheNode(t *testing.T) {
+	s, want := open(t)
+	images, said := collect(s.Images())
+	if said != "" || len(images) < len(want.Images) {
+		t.Errorf("%d images, the live node had %d; said %q", len(images), len(want.Images), said)
+	}
+	for _, w := range want.Images {
+		i := w.Inspect
+		n := slices.IndexFunc(images, func(img runtimes.Image) bool { return img.ID == "sha256:"+i.ID })
+		if n < 0 {
+			t.Errorf("%q is missing", i.RepoTags)
+			continue
+		}
+		img, id := images[n], i.RepoTags[0]+" "
+		equal(t, id+"names", img.Names, i.RepoTags)
+		equal(t, id+"digest", img.Digest, i.Digest)
+		equal(t, id+"created", img.Created, i.Created)
+		equal(t, id+"platform", img.OS+"/"+img.Architecture, i.OS+"/"+i.Architecture)
+		equal(t, id+"layers", img.Layers, i.RootFS.Layers)
+		top := i.GraphDriver.Data.UpperDir
+		if i.GraphDriver.Data.LowerDir != "" {
+			top += ":" + i.GraphDriver.Data.LowerDir
+		}
+		equal(t, id+"folders", dirs(img.Rootfs.Lower), top)
+		equal(t, id+"steps", len(img.History), len(i.History))
+		if img.Size <= 0 || img.Pulled.IsZero() {
+			t.Errorf("%ssize %d, pulled %v", id, img.Size, img.Pulled)
+		}
+	}
+	snapshots, said := collect(s.Snapshots())
+	active := 0
+	for _, sn := range snapshots {
+		if sn.Kind == "active" {
+			active++
+		}
+	}
+	if said != "" || active != len(want.Containers) {
+		t.Errorf("%d snapshots, %d active, said %q", len(snapshots), active, said)
+	}
+}
+
+// TestDamage breaks one document at a time.
+func TestDamage(t *testing.T) {
+	good := treetest.Load(t, treetest.Disk(t, "podman-ext4"), "/var/lib/containers/storage", "/etc/containers")
+	const root = "var/lib/containers/storage/"
+	const id = "c9e445ffb453a2446e2e1f59169ea2af78854a56a30aa9e3f9391c6ef75e0e19"
+	const layer = "caa383db94d9fa588740edea469cdaad6be78f823a38bdcca476d07a78c2ef1e"
+	cut := func(b []byte) []byte { return b[:len(b)/2] }
+	gone := func([]byte) []byte { return nil }
+	to := func(s string) func([]byte) []byte { return func([]byte) []byte { return []byte(s) } }
+	for _, c := range []struct {
+		name, file string
+		harm       func([]byte) []byte
+		containers int
+		named      int // containers whose lower layers are named
+		exited     int
+		images     int
+		says       string
+	}{
+		{"nothing", root + "storage.lock", func(b []byte) []byte { return b }, 5, 5, 1, 5, ""},
+		{"bolt_state.db is no database", root + "libpod/bolt_state.db", to("x"), 5, 5, 0, 5, "bolt_state.db"},
+		{"bolt_state.db ends early", root + "libpod/bolt_state.db", func(b []byte) []byte { return b[:9000] }, 5, 5, 0, 5, "bolt_state.db"},
+		{"bolt_state.db is gone", root + "libpod/bolt_state.db", gone, 5, 5, 0, 5, ""},
+		{"containers.json is cut", root + "overlay-containers/containers.json", cut, 5, 0, 1, 5, "containers.json"},
+		{"containers.json is NUL", root + "overlay-containers/containers.json", to("\x00\x00\x00"), 5, 0, 1, 5, "not yet written"},
+		{"layers.json is cut", root + "overlay-layers/layers.json", cut, 5, 0, 1, 5, "layers.json"},
+		{"images.json is cut", root + "overlay-images/images.json", cut, 5, 5, 1, 0, "images.json"},
+		{"config.json is cut", root + "overlay-containers/" + id + "/userdata/config.json", cut, 5, 5, 1, 5, "config.json"},
+		{"lower leads elsewhere", root + "overlay/" + layer + "/lower", to("l/../../x"), 5, 5, 1, 5, "no short name"},
+		{"lower names another layer", root + "overlay/" + layer + "/lower", to("l/ABCDEFGHIJKLMNOPQRSTUVWXYZ"), 5, 5, 1, 5, "names other layers"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			tree := maps.Clone(good)
+			f := *tree[c.file]
+			if f.Data = c.harm(slices.Clone(f.Data)); f.Data == nil {
+				delete(tree, c.file)
+			} else {
+				tree[c.file] = &f
+			}
+			fsys := treetest.New(tree)
+			s, err := storage.Open(fsys, fsys.Root(), "/var/lib/containers/storage")
+			if err != nil {
+				t.Fatal(err)
+			}
+			containers, said := collect(s.Containers())
+			images, alsoSaid := collect(s.Images())
+			named, exited := 0, 0
+			for _, got := range containers {
+				if len(got.Rootfs.Lower) > 0 {
+					named++
+				}
+				if got.State == runtimes.StateExited {
+					exited++
+				}
+			}
+			if len(containers) != c.containers || named != c.named || exited != c.exited || len(images) != c.images {
+				t.Errorf("%d containers, %d with layers, %d exited, %d images; want %d, %d, %d, %d", len(containers), named, exited, len(images), c.containers, c.named, c.exited, c.images)
+			}
+			if said += alsoSaid; c.says == "" && said != "" || !strings.Contains(said, c.says) {
+				t.Errorf("said %q, want something of %q", said, c.says)
+			}
+		})
+	}
+}
+
+// TestCRIO reads a store as CRI-O writes it, made by hand: internal/storage/runtime.go.
+func TestCRIO(t *testing.T) {
+	a, b := strings.Repeat("a", 64), strings.Repeat("b", 64)
+	base, top1, top2 := strings.Repeat("0", 64), strings.Repeat("1", 64), strings.Repeat("2", 64)
+	const root = "var/lib/containers/storage/"
+	labels := `{\"io.kubernetes.container.name\":\"app\",\"io.kubernetes.pod.name\":\"web-1\",\"io.kubernetes.pod.namespace\":\"shop\",\"io.kubernetes.pod.uid\":\"u-1\"}`
+	tree := treetest.Files(map[string]string{
+		root + "overlay-layers/layers.json":                        `[{"id":"` + base + `","diff-digest":"sha256:` + base + `","diff-size":10},{"id":"` + top1 + `","parent":"` + base + `"}]`,
+		root + "overlay-layers/volatile-layers.json":               `[{"id":"` + top2 + `","parent":"` + base + `"}]`,
+		root + "overlay-containers/containers.json":                `[{"id":"` + a + `","names":["k8s_POD_web-1_shop_u-1_0"],"layer":"` + top1 + `","metadata":"{\"pod-name\":\"k8s_web-1_shop_u-1_0\",\"pod-id\":\"` + a + `\",\"image-name\":\"pause\",\"metadata-name\":\"web-1\",\"uid\":\"u-1\",\"namespace\":\"shop\",\"pod\":true}","created":"2026-01-02T03:04:05Z"}]`,
+		root + "overlay-containers/volatile-containers.json":       `[{"id":"` + b + `","names":["k8s_app_web-1_shop_u-1_2"],"layer":"` + top2 + `","metadata":"{\"pod-name\":\"k8s_web-1_shop_u-1_0\",\"pod-id\":\"` + a + `\",\"image-name\":\"quay.io/x:1\",\"metadata-name\":\"app\",\"attempt\":2,\"privileged\":true}"}]`,
+		root + "overlay-containers/" + b + "/userdata/config.json": `{"process":{"args":["/app"]},"annotations":{"io.kubernetes.cri-o.Labels":"` + labels + `","io.kubernetes.cri-o.LogPath":"/var/log/pods/x/app/2.log","io.kubernetes.cri-o.IP.0":"10.1.2.3","io.kubernetes.cri-o.ImageName":"quay.io/x:1","io.kubernetes.cri-o.Created":"2026-01-02T03:04:06.5Z"}}`,
+		root + "overlay-containers/" + b + "/userdata/state.json":  `{"started":"2026-01-02T03:04:07Z","finished":"2026-01-02T03:05:07Z","exitCode":137,"oomKilled":true}`,
+		root + "overlay/" + top1 + "/lower":                        "l/" + strings.Repeat("X", 26), root + "overlay/" + top2 + "/lower": "l/" + strings.Repeat("X", 26),
+		root + "overlay/" + base + "/diff1/x": "", root + "overlay/" + base + "/link": strings.Repeat("X", 26),
+	})
+	tree[root+"overlay/l/"+strings.Repeat("X", 26)] = &fstest.MapFile{Data: []byte("../" + base + "/diff"), Mode: 0o777 | 1<<27}
+	fsys := treetest.New(tree)
+	s, err := storage.Open(fsys, fsys.Root(), "/var/lib/containers/storage")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Runtime() != runtimes.CRIO {
+		t.Errorf("runtime %s", s.Runtime())
+	}
+	containers, said := collect(s.Containers())
+	if said != "" || len(containers) != 2 {
+		t.Fatalf("%d containers, said %q", len(containers), said)
+	}
+	pod, app := containers[0], containers[1]
+	if pod.Kind != runtimes.KindSandbox || pod.Runtime != runtimes.CRIO || pod.Pod.Namespace != "shop" {
+		t.Errorf("sandbox %+v", pod)
+	}
+	if app.Name != "app" || app.Pod.Name != "web-1" || app.Pod.UID != "u-1" || app.Pod.SandboxID != a || *app.Pod.Attempt != 2 ||
+		app.State != runtimes.StateExited || *app.ExitCode != 137 || !app.OOMKilled || !app.Privileged || app.Image != "quay.io/x:1" ||
+		!slices.Equal(app.IP, []string{"10.1.2.3"}) || app.LogPath != "/var/log/pods/x/app/2.log" || app.Created.Nanosecond() != 5e8 || app.Command[0] != "/app" {
+		t.Errorf("container %+v", app)
+	}
+	const dir = "/var/lib/containers/storage/overlay/"
+	if got, want := dirs(app.Rootfs.Lower), dir+base+"/diff:"+dir+base+"/diff1"; got != want || app.Rootfs.Upper.Dir != dir+top2+"/diff" {
+		t.Errorf("layers %s under %s, want %s", got, app.Rootfs.Upper.Dir, want)
+	}
+}
+
+func TestRoots(t *testing.T) {
+	const sign = "overlay-layers/layers.json"
+	for _, c := range []struct {
+		name  string
+		files map[string]string
+		want  []string
+	}{
+		{"nothing", map[string]string{"etc/containers/storage.conf": "[storage]\ngraphroot = \"/none\"\n"}, nil},
+		{"usual", map[string]string{"var/lib/containers/storage/" + sign: ""}, []string{"/var/lib/containers/storage"}},
+		{"configured", map[string]string{"etc/containers/storage.conf": "[storage]\n# graphroot = \"/no\"\ngraphroot = \"/data/c\"\n[storage.options]\nadditionalimagestores = [\n \"/img\",\n]\n", "data/c/" + sign: "", "img/" + sign: ""}, []string{"/data/c", "/img"}},
+		{"users'", map[string]string{"home/kim/.local/share/containers/storage/vfs-layers/layers.json": "", "home/lee/.config/containers/storage.conf": "[storage]\ngraphroot=\"$HOME/c\"\n", "home/lee/c/" + sign: ""}, []string{"/home/kim/.local/share/containers/storage", "/home/lee/c"}},
+		{"ostree", map[string]string{"ostree/deploy/rhcos/var/lib/containers/storage/" + sign: ""}, []string{"/ostree/deploy/rhcos/var/lib/containers/storage"}},
+		{"the tree itself", map[string]string{sign: ""}, []string{"/"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			fsys := treetest.New(treetest.Files(c.files))
+			got, err := storage.Roots(fsys, fsys.Root())
+			if err != nil || !slices.Equal(got, c.want) {
+				t.Errorf("%q, %v; want %q", got, err, c.want)
+			}
+		})
+	}
+}
+
+var _ runtimes.Store = (*storage.Store)(nil)
