@@ -26,11 +26,14 @@ func (fs *FS) Deleted() iter.Seq2[evidence.DeletedInode, error] {
 			return
 		}
 		more := true
-		emit := func(ino uint32, raw []byte) {
-			if d, ok := fs.deleted(ino, raw, orphans); ok {
+		emit := func(ino uint32, raw []byte, marked bool) {
+			_, open := orphans[ino]
+			delete(orphans, ino)
+			// One that is still allocated, with a number for a time, lost its place in the list.
+			open = open || marked && fs.numbers(le.Uint32(raw[0x14:]))
+			if d, ok := fs.deleted(ino, raw, open); ok {
 				more = yield(d, nil)
 			}
-			delete(orphans, ino)
 		}
 		size := fs.sb.inodeSize
 		fs.tables(func(t *table, err error) bool {
@@ -43,7 +46,8 @@ func (fs *FS) Deleted() iter.Seq2[evidence.DeletedInode, error] {
 				for i := 0; i < p.n && more; i++ {
 					b := raw[i*size : (i+1)*size]
 					if le.Uint16(b[0x1a:]) == 0 && !fs.sb.hidden(p.first+uint32(i)) {
-						emit(p.first+uint32(i), b)
+						marked, _ := p.allocated(fs.sb, i)
+						emit(p.first+uint32(i), b, marked)
 					}
 				}
 			}
@@ -52,15 +56,14 @@ func (fs *FS) Deleted() iter.Seq2[evidence.DeletedInode, error] {
 		// Orphans behind what the descriptors count as used.
 		for _, ino := range slices.Sorted(maps.Keys(orphans)) {
 			if raw, err := fs.rawInode(ino); err == nil && more {
-				emit(ino, raw)
+				emit(ino, raw, false)
 			}
 		}
 	}
 }
 
 // deleted decodes what is left of a deleted inode, if anything is.
-func (fs *FS) deleted(ino uint32, raw []byte, orphans map[uint32]struct{}) (evidence.DeletedInode, bool) {
-	_, open := orphans[ino]
+func (fs *FS) deleted(ino uint32, raw []byte, open bool) (evidence.DeletedInode, bool) {
 	if le.Uint16(raw[0x1a:]) != 0 || le.Uint32(raw[0x20:])&flagEAInode != 0 {
 		return evidence.DeletedInode{}, false
 	}
@@ -78,12 +81,17 @@ func (fs *FS) deleted(ino uint32, raw []byte, orphans map[uint32]struct{}) (evid
 	if fs.raw != nil {
 		d.Info.FromJournal = fs.replayed(&in)
 	}
-	// Of an orphan, i_dtime is the number of the next; it may have stayed behind.
-	when := time.Unix(int64(in.dtime), 0).UTC()
-	if next := in.dtime <= fs.sb.inodes && when.Before(fs.sb.created); !open && in.dtime != 0 && !next {
-		d.Deleted = when
+	if !open && !fs.numbers(in.dtime) {
+		d.Deleted = time.Unix(int64(in.dtime), 0).UTC()
 	}
 	return d, true
+}
+
+// numbers says whether an i_dtime is no time but, as in an orphan, the number
+// of the next one, 0 in the last (e2fsck tells them apart in the same way).
+func (fs *FS) numbers(dtime uint32) bool {
+	when := time.Unix(int64(dtime), 0)
+	return dtime == 0 || dtime <= fs.sb.inodes && (fs.sb.created.IsZero() || when.Before(fs.sb.created))
 }
 
 // orphans returns the inodes that were deleted while they were open: those on

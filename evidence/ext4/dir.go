@@ -141,11 +141,27 @@ func (d *dir) shown(e dirent) string {
 	return name
 }
 
-// verify warns of a bad checksum.
+// verify warns of a bad checksum, and of a first block that doesn't begin with
+// the directory itself and its parent.
 func (d *dir) verify(lblk, pblk uint64, b []byte) {
+	if lblk == 0 && !d.begins(b) {
+		d.fs.warn(object{inDots, uint64(d.ino)}, fmt.Errorf("directory inode %d: doesn't begin with . and .. : %w", d.ino, evidence.ErrCorrupt))
+	}
 	if d.fs.sb.metadataCsum() && !dirSum(d.seed, b) {
 		d.fs.warn(object{inDir, pblk}, fmt.Errorf("directory inode %d: block %d at %#x: bad checksum: %w", d.ino, lblk, pblk, evidence.ErrCorrupt))
 	}
+}
+
+// begins says whether a block begins with . and .. as that of a directory does.
+func (d *dir) begins(b []byte) bool {
+	n := recLen(b[4:], len(b))
+	return le.Uint32(b) == d.ino && n == 12 && b[6] == 1 && b[8] == '.' &&
+		le.Uint32(b[n:]) != 0 && b[n+6] == 2 && b[n+8] == '.' && b[n+9] == '.'
+}
+
+// hole warns of a part of a directory that no block, or none written, is for.
+func (d *dir) hole(r run) {
+	d.fs.warn(object{inHoles, uint64(d.ino)}, fmt.Errorf("directory inode %d: hole of %d blocks at block %d: %w", d.ino, r.n, r.lblk, evidence.ErrCorrupt))
 }
 
 // blocks calls fn with each block of a directory, or the error in its place.
@@ -173,7 +189,11 @@ func (d *dir) blocks(in *inode, fn func(lblk uint64, b []byte, err error) bool) 
 			}
 			continue
 		}
-		for i := uint64(0); r.pblk != 0 && i < r.n; i++ {
+		if r.pblk == 0 {
+			d.hole(r)
+			continue
+		}
+		for i := range r.n {
 			pblk := r.pblk + i
 			var b []byte
 			var err error

@@ -58,6 +58,9 @@ const (
 	roMetadataCsum = 0x400
 )
 
+// s_state.
+const stateErrors = 0x2 // EXT4_ERROR_FS: the kernel met damage
+
 // s_flags.
 const (
 	flagSignedHash   = 0x1

@@ -116,6 +116,7 @@ func (s *entryScan) collect(ino evidence.Ino, budget *uint64) error {
 			continue
 		}
 		if r.pblk == 0 {
+			d.hole(r)
 			continue
 		}
 		if r.n > *budget {

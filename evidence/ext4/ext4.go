@@ -59,10 +59,8 @@ func Open(r io.ReaderAt, size int64, o evidence.Options) (*FS, error) {
 	if err != nil {
 		return nil, err
 	}
-	if have := fs.sb.blocks << fs.sb.blockBits; have > uint64(size) {
-		o.Warning(fmt.Errorf("ext4: cut short: %d bytes of a filesystem of %d: %w", size, have, evidence.ErrCorrupt))
-	}
 	fs = fs.recovered()
+	fs.doubts()
 	if fs.journal.State == evidence.JournalExternal && fs.sb.incompat&incompatRecover != 0 {
 		o.Warning(fmt.Errorf("ext4: journal is dirty and on another device, %s: the view is stale", uuidString(fs.sb.journalUUID)))
 	}
@@ -160,17 +158,21 @@ func (fs *FS) journalInode() (*io.SectionReader, error) {
 	return fs.content(in), nil
 }
 
-// The kinds of objects whose checksum may fail.
+// The kinds of objects that are warned of.
 const (
 	inSuper = iota
 	inDesc
+	inBitmap
 	inInode
+	inFlags
 	inExtents
-	inDir
-	inXattr
-	inOrphans
 	inTree
+	inDir
+	inDots
+	inHoles
+	inXattr
 	inName
+	inOrphans
 )
 
 // object is what a warning is about, so that it is told once.

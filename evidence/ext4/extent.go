@@ -88,7 +88,10 @@ func (m *mapping) extentLeaf(at uint64) (*leaf, uint64, error) {
 		return nil, hi - at, fmt.Errorf("inode %d: extent tree of depth %d: %w", m.ino, depth, evidence.ErrCorrupt)
 	}
 	for {
-		entries, err := checkExtents(node, depth, lo, hi)
+		entries, empty, err := checkExtents(node, depth, lo, hi)
+		if empty {
+			m.fs.warn(object{inTree, uint64(m.ino)}, fmt.Errorf("inode %d: extents %s: one of no blocks: %w", m.ino, where, evidence.ErrCorrupt))
+		}
 		if err != nil {
 			return nil, hi - at, fmt.Errorf("inode %d: extents %s: %w", m.ino, where, err)
 		}
@@ -118,18 +121,18 @@ func (m *mapping) extentLeaf(at uint64) (*leaf, uint64, error) {
 
 // checkExtents returns the entries of a node after checks as in
 // __ext4_ext_check in extents.c: sorted, apart, within the logical blocks that
-// the level above leaves them.
-func checkExtents(node []byte, depth int, lo, hi uint64) ([]byte, error) {
+// the level above leaves them. An extent of no blocks is passed over.
+func checkExtents(node []byte, depth int, lo, hi uint64) (entries []byte, empty bool, err error) {
 	magic, n, limit, d := le.Uint16(node), int(le.Uint16(node[2:])), int(le.Uint16(node[4:])), int(le.Uint16(node[6:]))
 	switch {
 	case magic != extMagic:
-		return nil, fmt.Errorf("magic %#x: %w", magic, evidence.ErrCorrupt)
+		return nil, false, fmt.Errorf("magic %#x: %w", magic, evidence.ErrCorrupt)
 	case d != depth:
-		return nil, fmt.Errorf("depth %d instead of %d: %w", d, depth, evidence.ErrCorrupt)
+		return nil, false, fmt.Errorf("depth %d instead of %d: %w", d, depth, evidence.ErrCorrupt)
 	case n > limit || extEntrySize*(n+1) > len(node) || n == 0 && depth > 0:
-		return nil, fmt.Errorf("%d entries of %d in %d bytes: %w", n, limit, len(node), evidence.ErrCorrupt)
+		return nil, false, fmt.Errorf("%d entries of %d in %d bytes: %w", n, limit, len(node), evidence.ErrCorrupt)
 	}
-	entries := node[extEntrySize : extEntrySize*(n+1)]
+	entries = node[extEntrySize : extEntrySize*(n+1)]
 	next := lo
 	for i := range n {
 		e := entries[i*extEntrySize:]
@@ -138,11 +141,12 @@ func checkExtents(node []byte, depth int, lo, hi uint64) ([]byte, error) {
 			count = uint64(extentLen(e))
 		}
 		if at < next || at >= hi || at+count > maxLogical {
-			return nil, fmt.Errorf("entry %d for logical block %#x, after %#x and up to %#x: %w", i, at, next, hi, evidence.ErrCorrupt)
+			return nil, empty, fmt.Errorf("entry %d for logical block %#x, after %#x and up to %#x: %w", i, at, next, hi, evidence.ErrCorrupt)
 		}
+		empty = empty || count == 0
 		next = at + count
 	}
-	return entries, nil
+	return entries, empty, nil
 }
 
 // extentLen returns ee_len without the mark of an unwritten extent.

@@ -8,9 +8,11 @@ import (
 
 // group is what is needed of a group descriptor (struct ext4_group_desc).
 type group struct {
+	blockBitmap uint64
 	inodeBitmap uint64
 	inodeTable  uint64
 	used        uint32 // inodes from the table's start that were ever used
+	uninit      bool   // the inode bitmap was never written: no inode is in use
 }
 
 // descAt returns where a group's descriptor lies (descriptor_loc in super.c);
@@ -60,6 +62,7 @@ func (fs *FS) group(g uint32) (group, error) {
 		d := fs.decodeDesc(b)
 		sound, placed := fs.sb.descSum(g, b), fs.placed(d)
 		if sound && placed {
+			fs.checkBitmaps(g, d)
 			return d, nil
 		}
 		if c, copyAt, ok := fs.groupCopy(g); ok {
@@ -111,12 +114,15 @@ func (fs *FS) groupCopy(g uint32) (group, int64, bool) {
 func (fs *FS) decodeDesc(b []byte) group {
 	sb := fs.sb
 	d := group{
+		blockBitmap: uint64(le.Uint32(b)),
 		inodeBitmap: uint64(le.Uint32(b[0x04:])),
 		inodeTable:  uint64(le.Uint32(b[0x08:])),
 		used:        sb.inodesPerGroup,
 	}
-	unused := uint32(le.Uint16(b[0x1c:]))
+	unused, free := uint32(le.Uint16(b[0x1c:])), uint32(le.Uint16(b[0x0e:]))
 	if sb.descSize >= descSize64 {
+		d.blockBitmap |= uint64(le.Uint32(b[0x20:])) << 32
+		free |= uint32(le.Uint16(b[0x2e:])) << 16
 		d.inodeBitmap |= uint64(le.Uint32(b[0x24:])) << 32
 		d.inodeTable |= uint64(le.Uint32(b[0x28:])) << 32
 		unused |= uint32(le.Uint16(b[0x32:])) << 16
@@ -124,12 +130,25 @@ func (fs *FS) decodeDesc(b []byte) group {
 	if sb.groupsCounted() {
 		switch {
 		case le.Uint16(b[0x12:])&bgInodeUninit != 0:
-			d.used = 0
+			// One that counts inodes in use all the same is not believed.
+			if d.uninit = free == sb.inodesPerGroup; d.uninit {
+				d.used = 0
+			}
 		case unused <= d.used:
 			d.used -= unused
 		}
 	}
 	return d
+}
+
+// checkBitmaps warns of bitmaps that can't be where the descriptor says
+// (ext4_check_descriptors in super.c).
+func (fs *FS) checkBitmaps(g uint32, d group) {
+	for _, blk := range []uint64{d.blockBitmap, d.inodeBitmap} {
+		if !fs.validBlocks(blk, 1) {
+			fs.warn(object{inDesc, uint64(g)}, fmt.Errorf("descriptor of group %d: bitmap at block %#x: %w", g, blk, evidence.ErrCorrupt))
+		}
+	}
 }
 
 // placed says whether the inode table lies in the filesystem.

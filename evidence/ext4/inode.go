@@ -98,9 +98,29 @@ func (fs *FS) decodeInode(in *inode, ino uint32, raw []byte) {
 			in.extra = 0
 		}
 	}
+	if in.links != 0 {
+		fs.checkFlags(in)
+	}
 	if sb.metadataCsum() && !sb.inodeSum(in.seed(sb), raw) && in.inUse() {
 		fs.warn(object{inInode, uint64(ino)}, fmt.Errorf("inode %d: bad checksum: %w", ino, evidence.ErrCorrupt))
 	}
+}
+
+// checkFlags warns of an inode whose content is not in the form that its flags
+// say. What can be read of it is read.
+func (fs *FS) checkFlags(in *inode) {
+	var what string
+	switch {
+	case in.flags&flagInlineData != 0 && fs.sb.incompat&incompatInlineData == 0:
+		what = "inline data in a filesystem without inline_data"
+	case in.flags&(flagExtents|flagInlineData) == flagExtents && le.Uint16(in.block[:]) != extMagic:
+		what = "extents without their header"
+	case in.size < 0:
+		what = "a negative size"
+	default:
+		return
+	}
+	fs.warn(object{inFlags, uint64(in.ino)}, fmt.Errorf("inode %d: %s: %w", in.ino, what, evidence.ErrCorrupt))
 }
 
 // seed starts the checksums of the inode and of its blocks.

@@ -53,9 +53,9 @@ func (fs *FS) pieces(yield func(piece, error) bool) {
 			lose(first, sb.inodes-first+1, fmt.Errorf("inode tables larger than the volume: %w", evidence.ErrCorrupt))
 			break
 		}
-		bitmap, err := fs.block(d.inodeBitmap)
-		if err != nil {
-			bitmap = nil
+		var bitmap []byte
+		if !d.uninit {
+			bitmap = fs.inodeBitmap(g, &d)
 		}
 		at := fs.offset(d.inodeTable)
 		for i := uint32(0); i < d.used; i += per {
@@ -76,6 +76,29 @@ func (fs *FS) pieces(yield func(piece, error) bool) {
 		}
 	}
 	flush()
+}
+
+// inodeBitmap returns a group's bitmap of inodes, nil where it can't be read,
+// and corrects how many inodes were used where the bitmap marks more.
+func (fs *FS) inodeBitmap(g uint32, d *group) []byte {
+	b, err := fs.block(d.inodeBitmap)
+	if err != nil {
+		fs.warn(object{inBitmap, uint64(g)}, fmt.Errorf("inode bitmap of group %d: %w", g, err))
+		return nil
+	}
+	n := fs.sb.inodesPerGroup
+	for i := n; i > d.used; i-- {
+		if b[(i-1)/8] == 0 && i%8 == 0 && i-d.used > 8 {
+			i -= 7
+			continue
+		}
+		if b[(i-1)/8]>>((i-1)%8)&1 != 0 {
+			fs.warn(object{inDesc, uint64(g)}, fmt.Errorf("descriptor of group %d counts %d inodes as used, the bitmap %d: %w", g, d.used, i, evidence.ErrCorrupt))
+			d.used = i
+			break
+		}
+	}
+	return b
 }
 
 // table is some pieces, read at once.
@@ -312,10 +335,14 @@ func (fs *FS) believed(p *piece, i int, ino uint32, raw []byte) bool {
 	if le.Uint32(raw[0x14:]) != 0 { // i_dtime
 		return false
 	}
+	alive := !fs.sb.groupsCounted() && evidence.TypeOfMode(le.Uint16(raw)) != evidence.TypeUnknown
 	if fs.sb.metadataCsum() {
-		return fs.sb.inodeSum(fs.sb.inodeSeed(ino, le.Uint32(raw[0x64:])), raw)
+		alive = fs.sb.inodeSum(fs.sb.inodeSeed(ino, le.Uint32(raw[0x64:])), raw)
 	}
-	return !fs.sb.groupsCounted() && evidence.TypeOfMode(le.Uint16(raw)) != evidence.TypeUnknown
+	if alive {
+		fs.warn(object{inBitmap, 1<<32 | uint64(ino)}, fmt.Errorf("inode %d is in use, the bitmap says that it isn't: %w", ino, evidence.ErrCorrupt))
+	}
+	return alive
 }
 
 // complete adds what the inode itself says of its target and attributes, and

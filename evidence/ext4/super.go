@@ -43,6 +43,8 @@ type super struct {
 	lastOrphan  uint32
 	orphanFile  uint32
 	projQuota   uint32
+	quotas      [2]uint32 // s_usr_quota_inum, s_grp_quota_inum
+	failures    string    // what the kernel noted of damage that it met
 	hashSeed    [4]uint32
 	hashVersion uint8
 }
@@ -82,6 +84,10 @@ func parseSuper(b []byte) (*super, error) {
 		written:     superTime(b[0x30:], b[0x274]),
 		created:     superTime(b[0x108:], b[0x276]),
 		backupBGs:   [2]uint32{le.Uint32(b[0x24c:]), le.Uint32(b[0x250:])},
+	}
+	sb.quotas = [2]uint32{le.Uint32(b[0x240:]), le.Uint32(b[0x244:])}
+	if state := le.Uint16(b[0x3a:]); state&stateErrors != 0 {
+		sb.failures = superFailures(b)
 	}
 	copy(sb.uuid[:], b[0x68:])
 	copy(sb.journalUUID[:], b[0xd0:])
@@ -166,6 +172,39 @@ func (sb *super) geometry(b []byte) error {
 
 func superError(at int, format string, args ...any) error {
 	return fmt.Errorf("superblock: %s at offset %#x of it: %w", fmt.Sprintf(format, args...), at, evidence.ErrCorrupt)
+}
+
+// superFailures words what the kernel noted when it met damage (save_error_info in super.c).
+func superFailures(b []byte) string {
+	s := "the kernel marked the filesystem as damaged"
+	if first := superTime(b[0x198:], b[0x278]); !first.IsZero() {
+		s += fmt.Sprintf(": %d errors, the first in %q on %s", le.Uint32(b[0x194:]), cstring(b[0x1a8:0x1c8]), first.Format(time.RFC3339))
+	}
+	if last := superTime(b[0x1cc:], b[0x279]); !last.IsZero() {
+		s += ", the last on " + last.Format(time.RFC3339)
+	}
+	return s
+}
+
+// doubts warns of what the superblock says that can't be so, and of what it
+// says of damage.
+func (fs *FS) doubts() {
+	sb := fs.sb
+	if sb.failures != "" {
+		fs.warn(object{inSuper, 1}, fmt.Errorf("superblock: %s: %w", sb.failures, evidence.ErrCorrupt))
+	}
+	for i, ino := range []uint32{sb.journalIno, sb.lastOrphan, sb.projQuota, sb.quotas[0], sb.quotas[1]} {
+		if ino > sb.inodes {
+			what := [...]string{"journal", "orphan list", "project quota", "user quota", "group quota"}[i]
+			fs.warn(object{inSuper, uint64(2 + i)}, fmt.Errorf("superblock: %s at inode %d of %d: %w", what, ino, sb.inodes, evidence.ErrCorrupt))
+		}
+	}
+	if root, err := fs.inode(rootIno); err != nil || root.links == 0 || root.typ() != evidence.TypeDir {
+		fs.warn(object{inSuper, 8}, fmt.Errorf("inode %d is no root directory in use: %w", rootIno, evidence.ErrCorrupt))
+	}
+	if have := sb.blocks << sb.blockBits; have > uint64(fs.size) {
+		fs.warn(object{inSuper, 9}, fmt.Errorf("cut short: %d bytes of a filesystem of %d: %w", fs.size, have, evidence.ErrCorrupt))
+	}
 }
 
 // superTime decodes a time of the superblock, whose bits 32 to 39 stand apart
