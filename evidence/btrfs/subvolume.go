@@ -1,0 +1,305 @@
+package btrfs
+
+import (
+	"cmp"
+	"fmt"
+	"io/fs"
+	"iter"
+	"slices"
+	"time"
+
+	"lagan/evidence"
+)
+
+// Inode handles: 16 bits for the subvolume's place in FS.volumes, 48 for the
+// number of the inode in it. Numbers are given out one by one: 2^48 are never
+// reached but by a hostile image.
+const (
+	inodeBits = 48
+	maxInode  = 1<<inodeBits - 1
+)
+
+// maxVolumes bounds the subvolumes that are opened: their place must fit the handle.
+const maxVolumes = 1 << (64 - inodeBits)
+
+// subvolume is a tree of files.
+type subvolume struct {
+	tree
+	place   uint64 // in FS.volumes
+	item    rootItem
+	changes *changes // what the log tree says, nil without
+}
+
+func (v *subvolume) ino(object uint64) evidence.Ino {
+	return evidence.Ino(v.place<<inodeBits | object&maxInode)
+}
+
+// subvolume opens the tree of a subvolume.
+func (f *FS) subvolume(id uint64) (*subvolume, error) {
+	f.mu.Lock()
+	v := f.byID[id]
+	f.mu.Unlock()
+	if v != nil {
+		return v, nil
+	}
+	if !isSubvolume(id) {
+		return nil, fmt.Errorf("tree %d is no subvolume: %w", int64(id), evidence.ErrCorrupt)
+	}
+	r, err := f.rootItem(id)
+	if err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if v := f.byID[id]; v != nil {
+		return v, nil
+	}
+	if len(f.volumes) >= maxVolumes {
+		return nil, fmt.Errorf("subvolume %d: more than %d subvolumes: %w", id, maxVolumes, evidence.ErrUnsupported)
+	}
+	v = &subvolume{tree: tree{fs: f, root: block{r.address, r.level, r.generation}, id: id}, place: uint64(len(f.volumes)), item: r}
+	f.volumes = append(f.volumes, v)
+	f.byID[id] = v
+	return v, nil
+}
+
+// isSubvolume says whether a root id is one of a tree of files.
+func isSubvolume(id uint64) bool {
+	return id == fsTreeObject || firstFreeObject <= id && id <= lastFreeObject
+}
+
+// volume returns the subvolume and inode number of a handle.
+func (f *FS) volume(ino evidence.Ino) (*subvolume, uint64, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	place := uint64(ino) >> inodeBits
+	if place >= uint64(len(f.volumes)) {
+		return nil, 0, fmt.Errorf("inode handle %#x: %w", uint64(ino), fs.ErrNotExist)
+	}
+	return f.volumes[place], uint64(ino) & maxInode, nil
+}
+
+// Subvolume is a subvolume or snapshot of the filesystem.
+type Subvolume struct {
+	ID         uint64
+	Parent     uint64 // the subvolume whose folder has it; 0: none
+	Path       string // below the top level, "" for the top level itself
+	UUID       string // "" where there is none
+	ParentUUID string // of what it is a snapshot of
+	Generation uint64
+	ReadOnly   bool
+	Deleted    bool      // and not yet cleaned up: what is left can be read
+	Created    time.Time // zero where not recorded
+	Changed    time.Time
+	Root       evidence.Ino
+}
+
+// Subvolumes yields all subvolumes by their id, the top level (5) first. What
+// can't be read is an error in its place.
+func (f *FS) Subvolumes() iter.Seq2[Subvolume, error] {
+	return func(yield func(Subvolume, error) bool) {
+		last := uint64(0)
+		for it, err := range f.roots.items(key{fsTreeObject, itemRoot, 0}, key{lastFreeObject, itemRoot, ^uint64(0)}) {
+			if err != nil {
+				if !yield(Subvolume{}, err) {
+					return
+				}
+				continue
+			}
+			if it.key.typ != itemRoot || !isSubvolume(it.key.object) || it.key.object == last {
+				continue
+			}
+			last = it.key.object
+			s, err := f.describe(last)
+			if !yield(s, err) {
+				return
+			}
+		}
+	}
+}
+
+func (f *FS) describe(id uint64) (Subvolume, error) {
+	v, err := f.subvolume(id)
+	if err != nil {
+		return Subvolume{}, err
+	}
+	s := Subvolume{ID: id, Generation: v.item.generation, ReadOnly: v.item.flags&rootSubvolRO != 0, Deleted: v.item.refs == 0, Root: v.ino(firstFreeObject)}
+	if v.item.uuid != [16]byte{} {
+		s.UUID = uuid(v.item.uuid)
+	}
+	if v.item.parentUUID != [16]byte{} {
+		s.ParentUUID = uuid(v.item.parentUUID)
+	}
+	s.Created, s.Changed = known(v.item.created), known(v.item.changed)
+	if id == fsTreeObject || s.Deleted {
+		return s, nil
+	}
+	s.Parent, s.Path, err = f.subvolumePath(id)
+	return s, err
+}
+
+// known returns the zero time for one that was never set.
+func known(t time.Time) time.Time {
+	if t.Unix() == 0 && t.Nanosecond() == 0 {
+		return time.Time{}
+	}
+	return t
+}
+
+// maxNesting bounds the folders above a subvolume.
+const maxNesting = 4096
+
+// subvolumePath finds the path below the top level.
+func (f *FS) subvolumePath(id uint64) (parent uint64, path string, err error) {
+	seen := map[uint64]bool{}
+	for at := id; at != fsTreeObject; {
+		if seen[at] || len(seen) > maxNesting {
+			return parent, path, fmt.Errorf("subvolume %d: it lies in itself: %w", id, evidence.ErrCorrupt)
+		}
+		seen[at] = true
+		ref, err := f.backref(at)
+		if err != nil {
+			return parent, path, err
+		}
+		if at == id {
+			parent = ref.tree
+		}
+		above, err := f.directoryPath(ref.tree, ref.dir)
+		if err != nil {
+			return parent, path, fmt.Errorf("subvolume %d: %w", id, err)
+		}
+		path = join(above, join(ref.name, path))
+		at = ref.tree
+	}
+	return parent, path, nil
+}
+
+func join(a, b string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+	return a + "/" + b
+}
+
+// rootRef is struct btrfs_root_ref with the tree on its other side.
+type rootRef struct {
+	tree, dir uint64
+	name      string
+}
+
+func decodeRootRef(tree uint64, b []byte) (rootRef, error) {
+	r := rootRef{tree: tree}
+	if len(b) < 18 {
+		return r, fmt.Errorf("root reference of %d bytes: %w", len(b), evidence.ErrCorrupt)
+	}
+	r.dir = le64(b)
+	n := int(b[16]) | int(b[17])<<8
+	if n > len(b)-18 {
+		return r, fmt.Errorf("root reference with a name of %d bytes: %w", n, evidence.ErrCorrupt)
+	}
+	r.name = string(b[18 : 18+n])
+	return r, nil
+}
+
+// backref says where a subvolume lies.
+func (f *FS) backref(id uint64) (rootRef, error) {
+	for it, err := range f.roots.items(key{id, itemRootBack, 0}, key{id, itemRootBack, ^uint64(0)}) {
+		if err != nil {
+			return rootRef{}, err
+		}
+		return decodeRootRef(it.key.offset, it.data)
+	}
+	return rootRef{}, fmt.Errorf("subvolume %d is in no folder: %w", id, evidence.ErrCorrupt)
+}
+
+// refers says whether the entry name in a directory leads to a subvolume: the
+// tree of trees must say so too (fixup_tree_root_location, fs/btrfs/inode.c).
+// The entries that a snapshot has of its origin's subvolumes don't.
+func (f *FS) refers(v *subvolume, dir uint64, name string, id uint64) bool {
+	data, ok, err := f.roots.find(key{v.id, itemRootRef, id})
+	if err != nil || !ok {
+		return false
+	}
+	ref, err := decodeRootRef(id, data)
+	return err == nil && ref.dir == dir && ref.name == name
+}
+
+// directoryPath finds the path of a directory in its subvolume.
+func (f *FS) directoryPath(id, dir uint64) (string, error) {
+	v, err := f.subvolume(id)
+	if err != nil {
+		return "", err
+	}
+	path := ""
+	for range maxNesting {
+		if dir == firstFreeObject {
+			return path, nil
+		}
+		found := false
+		for it, err := range v.object(dir, itemInodeRef, itemInodeRef) {
+			if err != nil {
+				return path, err
+			}
+			if name, _, err := nextRef(it.data); err == nil {
+				path, dir, found = join(string(name), path), it.key.offset, true
+			}
+			break
+		}
+		if !found {
+			return path, fmt.Errorf("directory %d is in no directory: %w", dir, evidence.ErrCorrupt)
+		}
+	}
+	return path, fmt.Errorf("directory %d lies in itself: %w", dir, evidence.ErrCorrupt)
+}
+
+// nextRef decodes the first struct btrfs_inode_ref and returns what follows.
+func nextRef(b []byte) (name, rest []byte, err error) {
+	if len(b) < 10 || len(b) < 10+int(b[8])+int(b[9])<<8 {
+		return nil, nil, fmt.Errorf("inode reference of %d bytes: %w", len(b), evidence.ErrCorrupt)
+	}
+	n := int(b[8]) | int(b[9])<<8
+	return b[10 : 10+n], b[10+n:], nil
+}
+
+func le64(b []byte) uint64 {
+	var x uint64
+	for i := range 8 {
+		x |= uint64(b[i]) << (8 * i)
+	}
+	return x
+}
+
+// object yields the items of an inode whose types are in a range, as the log
+// tree left them.
+func (v *subvolume) object(object uint64, first, last uint8) iter.Seq2[item, error] {
+	if c := v.changes; c != nil {
+		if items, ok := c.objects[object]; ok {
+			return func(yield func(item, error) bool) {
+				for _, it := range items.list {
+					if it.key.typ >= first && it.key.typ <= last && !yield(it, nil) {
+						return
+					}
+				}
+			}
+		}
+	}
+	return v.items(key{object, first, 0}, key{object, last, ^uint64(0)})
+}
+
+// get returns an item, as the log tree left it.
+func (v *subvolume) get(k key) ([]byte, bool, error) {
+	if c := v.changes; c != nil {
+		if items, ok := c.objects[k.object]; ok {
+			i, found := slices.BinarySearchFunc(items.list, k, compareItem)
+			if !found {
+				return nil, false, nil
+			}
+			return items.list[i].data, true, nil
+		}
+	}
+	return v.find(k)
+}
+
+func compareItem(it item, k key) int {
+	return cmp.Or(cmp.Compare(it.key.object, k.object), cmp.Compare(it.key.typ, k.typ), cmp.Compare(it.key.offset, k.offset))
+}
