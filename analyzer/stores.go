@@ -10,6 +10,7 @@ import (
 	"lagan/runtimes"
 	"lagan/runtimes/containerd"
 	"lagan/runtimes/docker"
+	"lagan/runtimes/storage"
 )
 
 // Store is one runtime's data root, with the tree that it was found in.
@@ -38,10 +39,17 @@ var runtimeReaders = []runtimeReader{
 	{runtimes.Containerd, containerdRoots, func(f evidence.FS, node evidence.Ino, root string) (runtimes.Store, error) {
 		return storeOf(containerd.Open(f, node, root))
 	}},
+	{runtimes.Podman, storageRoots, func(f evidence.FS, node evidence.Ino, root string) (runtimes.Store, error) {
+		return storeOf(storage.Open(f, node, root))
+	}},
 }
 
 func dockerRoots(f evidence.FS, node evidence.Ino, _ []string) ([]string, error) {
 	return docker.Roots(f, node)
+}
+
+func storageRoots(f evidence.FS, node evidence.Ino, _ []string) ([]string, error) {
+	return storage.Roots(f, node)
 }
 
 func containerdRoots(f evidence.FS, node evidence.Ino, docker []string) ([]string, error) {
