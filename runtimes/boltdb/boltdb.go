@@ -88,6 +88,9 @@ func Open(r io.ReaderAt, size int64, warn func(error)) (*DB, error) {
 	if !best.meta.Sum {
 		warn(fmt.Errorf("meta page %d: wrong checksum, read all the same: %w", best.meta.page, evidence.ErrCorrupt))
 	}
+	if best.faults > 0 {
+		warn(fmt.Errorf("tree of transaction %d has %d faults, what stood there is missing: %w", best.meta.TxID, best.faults, evidence.ErrCorrupt))
+	}
 	return best, nil
 }
 
