@@ -42,10 +42,11 @@ type FS struct {
 	journal evidence.Journal
 	root    evidence.Ino
 
-	mu      sync.Mutex
 	volumes []*subvolume          // by their place in inode handles
 	byID    map[uint64]*subvolume // by root id
-	warned  map[string]bool
+
+	mu     sync.Mutex
+	warned map[string]bool
 }
 
 // Open opens the filesystem on one device. A filesystem of several devices is
@@ -58,7 +59,7 @@ func Open(r io.ReaderAt, size int64, o evidence.Options) (*FS, error) {
 // ErrFormat says that the first has no btrfs; the others must be of its
 // filesystem.
 func OpenDevices(devices []Device, o evidence.Options) (*FS, error) {
-	f := &FS{opt: o, byID: map[uint64]*subvolume{}, warned: map[string]bool{}}
+	f := &FS{opt: o, warned: map[string]bool{}}
 	for i, d := range devices {
 		s, err := readSuper(d, f.warn)
 		if err != nil {
@@ -85,6 +86,8 @@ func OpenDevices(devices []Device, o evidence.Options) (*FS, error) {
 	if err := f.openRoots(); err != nil {
 		return nil, err
 	}
+	f.openSums()
+	f.loadSubvolumes()
 	f.journal = f.replay()
 	return f, f.openDefault()
 }
@@ -139,13 +142,22 @@ func (f *FS) openRoots() error {
 	}
 }
 
+// openSums finds the tree of the checksums of files' contents.
+func (f *FS) openSums() {
+	data, ok, err := f.roots.find(key{object: csumTreeObject, typ: itemRoot})
+	var r rootItem
+	if err == nil && ok {
+		r, err = decodeRootItem(data)
+	}
+	if err != nil || !ok || r.level >= maxLevel {
+		f.warn(fmt.Errorf("checksum tree: %w: contents are not checked", errors.Join(err, evidence.ErrCorrupt)))
+		return
+	}
+	f.csums = tree{fs: f, root: block{r.address, r.level, r.generation}, id: csumTreeObject}
+}
+
 // openDefault finds the subvolume that is mounted where none is named.
 func (f *FS) openDefault() error {
-	if data, ok, err := f.roots.find(key{object: csumTreeObject, typ: itemRoot}); ok && err == nil {
-		if r, err := decodeRootItem(data); err == nil && r.level < maxLevel {
-			f.csums = tree{fs: f, root: block{r.address, r.level, r.generation}, id: csumTreeObject}
-		}
-	}
 	id := f.defaultSubvolume()
 	v, err := f.subvolume(id)
 	if err != nil && id != fsTreeObject {
@@ -218,33 +230,12 @@ func (f *FS) Describe() evidence.Description {
 			d.Features = append(d.Features, x.name)
 		}
 	}
-	if r, err := f.rootItem(fsTreeObject); err == nil && r.created.Unix() > 0 {
-		d.Created = r.created // of the top level: mkfs
+	if v := f.byID[fsTreeObject]; v != nil {
+		d.Created = known(v.item.created) // of the top level: mkfs
 	}
 	return d
 }
 
 func uuid(b [16]byte) string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
-}
-
-var errNoRoot = errors.New("no such subvolume")
-
-// rootItem returns the root item of a tree.
-func (f *FS) rootItem(id uint64) (rootItem, error) {
-	// A snapshot's key has its generation as offset.
-	for it, err := range f.roots.items(key{id, itemRoot, 0}, key{id, itemRoot, ^uint64(0)}) {
-		if err != nil {
-			return rootItem{}, err
-		}
-		r, err := decodeRootItem(it.data)
-		if err == nil && r.level >= maxLevel {
-			err = fmt.Errorf("tree of level %d: %w", r.level, evidence.ErrCorrupt)
-		}
-		if err != nil {
-			return r, fmt.Errorf("subvolume %d: %w", id, err)
-		}
-		return r, nil
-	}
-	return rootItem{}, fmt.Errorf("subvolume %d: %w: %w", id, errNoRoot, evidence.ErrCorrupt)
 }

@@ -106,6 +106,7 @@ type scanned struct {
 // scan yields the inodes of a subvolume that have a name.
 func (v *subvolume) scan(yield func(evidence.Inode, error) bool) bool {
 	var s scanned
+	empty := false // an entry leads to a subvolume that isn't there
 	for it, err := range v.merged() {
 		if err != nil {
 			if !yield(evidence.Inode{}, err) {
@@ -121,9 +122,19 @@ func (v *subvolume) scan(yield func(evidence.Inode, error) bool) bool {
 		}
 		if s.object >= firstFreeObject && s.object <= maxInode {
 			s.add(it)
+			empty = empty || it.key.typ == itemDirIndex && v.leadsNowhere(it)
 		}
 	}
-	return v.emit(&s, yield)
+	if !v.emit(&s, yield) {
+		return false
+	}
+	return !empty || yield(evidence.Inode{Ino: v.ino(emptySubvolObject), Info: emptySubvolume()}, nil)
+}
+
+// leadsNowhere says whether an entry is shown as an empty folder.
+func (v *subvolume) leadsNowhere(it item) bool {
+	d, _, err := nextDirItem(it.data)
+	return err == nil && d.location.typ == itemRoot && !v.fs.refers(v, it.key.object, string(d.name), d.location.object)
 }
 
 // add takes what an item says of the inode.

@@ -34,33 +34,43 @@ func (v *subvolume) ino(object uint64) evidence.Ino {
 	return evidence.Ino(v.place<<inodeBits | object&maxInode)
 }
 
-// subvolume opens the tree of a subvolume.
+// loadSubvolumes opens the trees of all subvolumes, deleted ones that are not
+// cleaned up yet among them, in the order of their ids.
+func (f *FS) loadSubvolumes() {
+	f.byID = map[uint64]*subvolume{}
+	for it, err := range f.roots.items(key{fsTreeObject, itemRoot, 0}, key{lastFreeObject, itemRoot, ^uint64(0)}) {
+		if err != nil {
+			f.warn(fmt.Errorf("subvolumes: %w", err))
+			continue
+		}
+		id := it.key.object
+		if it.key.typ != itemRoot || !isSubvolume(id) || f.byID[id] != nil {
+			continue
+		}
+		if len(f.volumes) >= maxVolumes {
+			f.warn(fmt.Errorf("subvolume %d: more than %d subvolumes: %w", id, maxVolumes, evidence.ErrUnsupported))
+			return
+		}
+		r, err := decodeRootItem(it.data)
+		if err == nil && r.level >= maxLevel {
+			err = fmt.Errorf("tree of level %d: %w", r.level, evidence.ErrCorrupt)
+		}
+		if err != nil {
+			f.warn(fmt.Errorf("subvolume %d: %w", id, err))
+			continue
+		}
+		v := &subvolume{tree: tree{fs: f, root: block{r.address, r.level, r.generation}, id: id}, place: uint64(len(f.volumes)), item: r}
+		f.volumes = append(f.volumes, v)
+		f.byID[id] = v
+	}
+}
+
+// subvolume returns the tree of a subvolume.
 func (f *FS) subvolume(id uint64) (*subvolume, error) {
-	f.mu.Lock()
-	v := f.byID[id]
-	f.mu.Unlock()
-	if v != nil {
-		return v, nil
-	}
-	if !isSubvolume(id) {
-		return nil, fmt.Errorf("tree %d is no subvolume: %w", int64(id), evidence.ErrCorrupt)
-	}
-	r, err := f.rootItem(id)
-	if err != nil {
-		return nil, err
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	if v := f.byID[id]; v != nil {
 		return v, nil
 	}
-	if len(f.volumes) >= maxVolumes {
-		return nil, fmt.Errorf("subvolume %d: more than %d subvolumes: %w", id, maxVolumes, evidence.ErrUnsupported)
-	}
-	v = &subvolume{tree: tree{fs: f, root: block{r.address, r.level, r.generation}, id: id}, place: uint64(len(f.volumes)), item: r}
-	f.volumes = append(f.volumes, v)
-	f.byID[id] = v
-	return v, nil
+	return nil, fmt.Errorf("subvolume %d: no such tree, or one that can't be read: %w", int64(id), evidence.ErrCorrupt)
 }
 
 // isSubvolume says whether a root id is one of a tree of files.
@@ -70,8 +80,6 @@ func isSubvolume(id uint64) bool {
 
 // volume returns the subvolume and inode number of a handle.
 func (f *FS) volume(ino evidence.Ino) (*subvolume, uint64, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	place := uint64(ino) >> inodeBits
 	if place >= uint64(len(f.volumes)) {
 		return nil, 0, fmt.Errorf("inode handle %#x: %w", uint64(ino), fs.ErrNotExist)
@@ -94,48 +102,30 @@ type Subvolume struct {
 	Root       evidence.Ino
 }
 
-// Subvolumes yields all subvolumes by their id, the top level (5) first. What
-// can't be read is an error in its place.
+// Subvolumes yields all subvolumes by their id, the top level (5) first. One
+// whose place can't be found is given beside the error, without a path.
 func (f *FS) Subvolumes() iter.Seq2[Subvolume, error] {
 	return func(yield func(Subvolume, error) bool) {
-		last := uint64(0)
-		for it, err := range f.roots.items(key{fsTreeObject, itemRoot, 0}, key{lastFreeObject, itemRoot, ^uint64(0)}) {
-			if err != nil {
-				if !yield(Subvolume{}, err) {
-					return
-				}
-				continue
+		for _, v := range f.volumes {
+			s := Subvolume{
+				ID: v.id, Generation: v.item.generation, ReadOnly: v.item.flags&rootSubvolRO != 0, Deleted: v.item.refs == 0,
+				Created: known(v.item.created), Changed: known(v.item.changed), Root: v.ino(firstFreeObject),
 			}
-			if it.key.typ != itemRoot || !isSubvolume(it.key.object) || it.key.object == last {
-				continue
+			if v.item.uuid != [16]byte{} {
+				s.UUID = uuid(v.item.uuid)
 			}
-			last = it.key.object
-			s, err := f.describe(last)
+			if v.item.parentUUID != [16]byte{} {
+				s.ParentUUID = uuid(v.item.parentUUID)
+			}
+			var err error
+			if v.id != fsTreeObject && !s.Deleted {
+				s.Parent, s.Path, err = f.subvolumePath(v.id)
+			}
 			if !yield(s, err) {
 				return
 			}
 		}
 	}
-}
-
-func (f *FS) describe(id uint64) (Subvolume, error) {
-	v, err := f.subvolume(id)
-	if err != nil {
-		return Subvolume{}, err
-	}
-	s := Subvolume{ID: id, Generation: v.item.generation, ReadOnly: v.item.flags&rootSubvolRO != 0, Deleted: v.item.refs == 0, Root: v.ino(firstFreeObject)}
-	if v.item.uuid != [16]byte{} {
-		s.UUID = uuid(v.item.uuid)
-	}
-	if v.item.parentUUID != [16]byte{} {
-		s.ParentUUID = uuid(v.item.parentUUID)
-	}
-	s.Created, s.Changed = known(v.item.created), known(v.item.changed)
-	if id == fsTreeObject || s.Deleted {
-		return s, nil
-	}
-	s.Parent, s.Path, err = f.subvolumePath(id)
-	return s, err
 }
 
 // known returns the zero time for one that was never set.
