@@ -121,6 +121,18 @@ const (
 	maxNokeyDirect = 149 // struct fscrypt_nokey_name: longer names end in a SHA-256 of the rest
 )
 
+// nokeySize returns how long the name is that nokeyName makes of n bytes.
+func nokeySize(n int64) int64 {
+	if n < minCiphertext {
+		return 0
+	}
+	size := 8 + min(maxNokeyDirect, n)
+	if n > maxNokeyDirect {
+		size += sha256.Size
+	}
+	return int64(base64.RawURLEncoding.EncodedLen(int(size)))
+}
+
 // nokeyName returns what readdir(2) and readlink(2) show of an encrypted name
 // without its key (fscrypt_fname_disk_to_usr).
 func nokeyName(hash, minor uint32, name []byte) (string, bool) {

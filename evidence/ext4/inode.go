@@ -144,6 +144,9 @@ func (fs *FS) info(in *inode) evidence.Info {
 	if in.covers(0x90) { // i_crtime
 		info.Btime = in.time(0x90, 0x94)
 	}
+	if info.Type == evidence.TypeSymlink && in.flags&flagEncrypt != 0 {
+		info.Size = nokeySize(in.size - 2) // of what is shown (fscrypt_symlink_getattr)
+	}
 	if info.Type == evidence.TypeChar || info.Type == evidence.TypeBlock {
 		info.Major, info.Minor = in.device()
 	}
