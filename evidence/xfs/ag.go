@@ -39,9 +39,27 @@ func (f *FS) agi(agno uint32) ([]byte, error) {
 	return b, nil
 }
 
+// checkAGF checks the header that says where a group's free space is (struct
+// xfs_agf). Nothing is read by it; damage to it is told.
+func (f *FS) checkAGF(agno uint32) {
+	off := f.agOffset(agno) + int64(f.sb.sectSize)
+	b, err := f.cache.read(off, int(f.sb.sectSize))
+	switch {
+	case err != nil:
+	case be.Uint32(b) != magicAGF || be.Uint32(b[agfSeqno:]) != agno:
+		err = fmt.Errorf("offset %#x: bad magic or group number: %w", off, evidence.ErrCorrupt)
+	case f.sb.v5() && !checksumOK(b, agfCRC):
+		err = fmt.Errorf("offset %#x: bad checksum: %w", off, evidence.ErrCorrupt)
+	}
+	if err != nil {
+		f.warnOnce("agf", uint64(agno), fmt.Errorf("free space header of group %d: %w", agno, err))
+	}
+}
+
 // chunks returns a group's inode chunks in the order of their numbers, and what
 // could not be read of the tree that lists them.
 func (f *FS) chunks(agno uint32) ([]chunk, error) {
+	f.checkAGF(agno)
 	b, err := f.agi(agno)
 	if err != nil {
 		return nil, err
@@ -158,6 +176,11 @@ func (w *inobtWalk) record(b []byte) {
 	}
 	if uint64(c.start)>>w.f.sb.inopbLog >= uint64(w.f.sb.agLength(w.agno)) {
 		w.fail(w.corrupt("chunk %#x is outside the group", c.start))
+		return
+	}
+	// Chunks don't overlap: there can't be more than the group has room for.
+	if uint64(len(w.out)) > uint64(w.f.sb.agLength(w.agno))<<w.f.sb.inopbLog/inodesChunk {
+		w.fail(w.corrupt("more than %d chunks", len(w.out)))
 		return
 	}
 	w.out = append(w.out, c)

@@ -57,6 +57,10 @@ func (a *attr) aclName() string {
 // attrFunc is told of attributes; their bytes are not to be changed.
 type attrFunc func(attr)
 
+// maxAttrs bounds the bytes of an inode's attributes. XFS has no limit; values
+// that share their blocks, which no kernel writes, could exhaust memory.
+const maxAttrs = 64 << 20
+
 // Xattrs returns all extended attributes. Those that are half written, and the
 // filesystem's own (parent pointers), are left out as the kernel leaves them out.
 func (f *FS) Xattrs(ino evidence.Ino) (map[string][]byte, error) {
@@ -66,7 +70,15 @@ func (f *FS) Xattrs(ino evidence.Ino) (map[string][]byte, error) {
 	}
 	out := make(map[string][]byte)
 	var failed []error
+	total := 0
 	err = f.eachAttr(&d, func(k *fork, a attr) {
+		n := len(a.name) + len(a.value) + min(a.size, attrMaxValue)
+		if total += n; total > maxAttrs {
+			total -= n
+			failed = append(failed[:min(len(failed), maxBadAttrs)], fmt.Errorf("inode %d: attribute %q: more than %d bytes of attributes: %w",
+				ino, a.fullName(), maxAttrs, evidence.ErrUnsupported))
+			return
+		}
 		value := a.value
 		if a.flags&attrLocal == 0 {
 			var err error
@@ -264,7 +276,7 @@ func (f *FS) remoteValue(k *fork, a attr) ([]byte, error) {
 	if a.size > attrMaxValue {
 		return nil, k.corrupt("attribute %q: a value of %d bytes", a.fullName(), a.size)
 	}
-	out := make([]byte, 0, a.size)
+	var out []byte
 	for n := a.block; len(out) < a.size; n++ {
 		b, off, err := k.readBlocks(n, 1)
 		if err != nil {

@@ -26,10 +26,6 @@ const (
 	magicDir3Data   = 0x58444433 // XFS_DIR3_DATA_MAGIC, "XDD3"
 	magicDANode     = 0xfebe     // XFS_DA_NODE_MAGIC
 	magicDA3Node    = 0x3ebe     // XFS_DA3_NODE_MAGIC
-	magicDirLeaf1   = 0xd2f1     // XFS_DIR2_LEAF1_MAGIC
-	magicDirLeafN   = 0xd2ff     // XFS_DIR2_LEAFN_MAGIC
-	magicDir3Leaf1  = 0x3df1     // XFS_DIR3_LEAF1_MAGIC
-	magicDir3LeafN  = 0x3dff     // XFS_DIR3_LEAFN_MAGIC
 	magicAttrLeaf   = 0xfbee     // XFS_ATTR_LEAF_MAGIC
 	magicAttr3Leaf  = 0x3bee     // XFS_ATTR3_LEAF_MAGIC
 	magicAttrRemote = 0x5841524d // XFS_ATTR3_RMT_MAGIC, "XARM"
@@ -44,9 +40,6 @@ const (
 	versionNumBits   = 0x000f
 	versionAttr      = 0x0010
 	versionQuota     = 0x0040
-	versionAlign     = 0x0080
-	versionLogV2     = 0x0400
-	versionExtFlg    = 0x1000
 	versionDirV2     = 0x2000
 	versionBorg      = 0x4000 // ASCII only case-insensitive
 	versionMoreBits  = 0x8000
@@ -80,7 +73,6 @@ const supportedIncompat = 1<<11 - 1
 
 // Offsets and sizes of the superblock (struct xfs_dsb).
 const (
-	sbSize      = 264 // up to and with sb_meta_uuid
 	sbCRC       = 224 // sb_crc
 	sectorMin   = 512
 	sectorMax   = 32768
@@ -97,16 +89,14 @@ const (
 const (
 	agiSeqno     = 8
 	agiLength    = 12
-	agiCount     = 16
 	agiRoot      = 20
 	agiLevel     = 24
 	agiUnlinked  = 40
 	agiBuckets   = 64 // XFS_AGI_UNLINKED_BUCKETS
-	agiUUID      = 296
 	agiCRC       = 312
-	agiSize      = 344
 	agfSeqno     = 8
 	agfLength    = 12
+	agfCRC       = 216
 	nullAgino    = 0xffffffff // NULLAGINO
 	inodesChunk  = 64         // XFS_INODES_PER_CHUNK
 	holemaskBits = 16         // XFS_INOBT_HOLEMASK_BITS: each stands for four inodes
@@ -139,7 +129,6 @@ const (
 	diMtime        = 40
 	diCtime        = 48
 	diSize         = 56
-	diNblocks      = 64
 	diNextents     = 76
 	diAnextents    = 80
 	diBigAnextents = 76 // with nrext64

@@ -86,7 +86,7 @@ type entriesScan struct {
 	f       *FS
 	yield   func(evidence.DirEntry, error) bool
 	batch   batch
-	claimed blockSet       // by a folder met before: no block is in two
+	claimed blockSet
 	bad     map[uint64]int // blocks of a folder that are none of its own
 	want    []wanted
 	stopped bool
@@ -105,16 +105,14 @@ func (f *FS) Entries(dirs []evidence.Ino) iter.Seq2[evidence.DirEntry, error] {
 			if !ok {
 				inode, err := f.folder(ino)
 				if err != nil {
-					s.fail(err)
+					if s.fail(err); s.stopped {
+						return
+					}
 					continue
 				}
 				d = forkOf(&inode)
 			}
-			s.folder(d)
-			if len(s.want) >= maxWanted {
-				s.readWanted()
-			}
-			if s.stopped {
+			if s.folder(d); s.stopped {
 				return
 			}
 		}
@@ -160,10 +158,13 @@ func (s *entriesScan) folder(d dirFork) {
 		} else if s.claimed.add(uint64(pos.off) >> s.f.sb.blockLog) {
 			s.want = append(s.want, wanted{d.ino, pos})
 		} else {
-			s.fail(k.corrupt("block %#x at offset %#x belongs to another directory", pos.db, pos.off))
+			s.fail(k.corrupt("block %#x at offset %#x belongs to several directories", pos.db, pos.off))
 			return
 		}
-		if s.stopped || len(s.want) >= 2*maxWanted {
+		if len(s.want) >= maxWanted {
+			s.readWanted()
+		}
+		if s.stopped {
 			return
 		}
 	}
@@ -204,22 +205,28 @@ func (s *entriesScan) readWanted() {
 	s.want = s.want[:0]
 }
 
-// blockSet is a set of block numbers, kept as bits in pages that exist where needed.
+// maxClaims is how many folders may claim a block. One is right; in a view
+// without the log, an older folder may still point to it too.
+const maxClaims = 3
+
+// blockSet counts the claims to blocks in two bits each, in pages that exist where needed.
 type blockSet map[uint64]*[512]uint64
 
-// add puts n into the set, and tells whether it was missing.
+// add claims the block n, and tells whether that is still allowed.
 func (s *blockSet) add(n uint64) bool {
 	if *s == nil {
 		*s = make(blockSet)
 	}
-	const bits = 512 * 64
-	p := (*s)[n/bits]
+	const perPage = 512 * 32
+	p := (*s)[n/perPage]
 	if p == nil {
 		p = new([512]uint64)
-		(*s)[n/bits] = p
+		(*s)[n/perPage] = p
 	}
-	w, bit := &p[n%bits/64], uint64(1)<<(n%64)
-	was := *w&bit != 0
-	*w |= bit
-	return !was
+	w, shift := &p[n%perPage/32], n%32*2
+	if *w>>shift&3 == maxClaims {
+		return false
+	}
+	*w += 1 << shift
+	return true
 }

@@ -246,6 +246,9 @@ func (f *FS) forkOffset(k fork, err error) int64 {
 func (s *scan) xattrs(d *dinode) ([]string, error) {
 	s.names.begin()
 	err := s.f.eachAttr(d, func(_ *fork, a attr) { s.names.add(&a) })
+	if s.names.size > maxList {
+		err = errors.Join(err, fmt.Errorf("inode %d: more than %d bytes of attribute names: %w", d.ino, maxList, evidence.ErrUnsupported))
+	}
 	return s.names.end(), err
 }
 
@@ -314,17 +317,22 @@ type names struct {
 	known map[string]string
 	ones  map[string][]string
 	list  []string
+	size  int // of the list as listxattr would give it
 }
 
-// maxNames bounds the names kept.
-const maxNames = 4096
+const (
+	// maxNames bounds the names kept.
+	maxNames = 4096
+	// maxList bounds the names of one inode: listxattr(2) gives no more (XATTR_LIST_MAX).
+	maxList = 65536
+)
 
 func (n *names) begin() {
 	if n.known == nil {
 		n.known = make(map[string]string)
 		n.ones = make(map[string][]string)
 	}
-	n.list = n.list[:0]
+	n.list, n.size = n.list[:0], 0
 }
 
 func (n *names) add(a *attr) {
@@ -341,7 +349,9 @@ func (n *names) add(a *attr) {
 			n.known[string(k)] = name
 		}
 	}
-	n.list = append(n.list, name)
+	if n.size += len(name) + 1; n.size <= maxList {
+		n.list = append(n.list, name)
+	}
 }
 
 // end returns the sorted names, which nobody changes.
