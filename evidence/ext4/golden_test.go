@@ -1,0 +1,100 @@
+package ext4
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"lagan/evidence"
+)
+
+// images are those of testdata, made and listed by the kernel (TestUpdate).
+var images = []string{"inline", "ext2", "fscrypt"}
+
+func TestGolden(t *testing.T) {
+	for _, name := range images {
+		t.Run(name, func(t *testing.T) {
+			fs := opened(t, unpacked(t, name))
+			compare(t, golden(t, name), list(t, fs))
+			crossCheck(t, fs)
+		})
+	}
+}
+
+func TestLookup(t *testing.T) {
+	for _, name := range images {
+		fs := opened(t, unpacked(t, name))
+		n := 0
+		for e, err := range fs.ReadDir(fs.Root()) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			n++
+			if got, err := fs.Lookup(fs.Root(), e.Name); err != nil || got != e {
+				t.Errorf("%s: Lookup(%q) = %+v, %v; ReadDir says %+v", name, e.Name, got, err, e)
+			}
+		}
+		if _, err := fs.Lookup(fs.Root(), "no such name"); n == 0 || err == nil {
+			t.Errorf("%s: %d entries, and one that isn't there: %v", name, n, err)
+		}
+	}
+}
+
+func TestDescribe(t *testing.T) {
+	want := map[string]struct{ typ, features string }{
+		"inline": {"ext4", "ext_attr resize_inode dir_index filetype extent 64bit flex_bg ea_inode inline_data sparse_super large_file huge_file dir_nlink extra_isize metadata_csum"},
+		"ext2":   {"ext2", "ext_attr resize_inode dir_index filetype sparse_super large_file"},
+	}
+	for name, w := range want {
+		d := evidence.Describe(opened(t, unpacked(t, name)))
+		if got := strings.Join(d.Features, " "); d.Type != w.typ || got != w.features {
+			t.Errorf("%s: %s with %q, want %s with %q", name, d.Type, got, w.typ, w.features)
+		}
+		if d.BlockSize != 1024 || d.Size != 8<<20 || d.Created.IsZero() || d.Mounted.IsZero() || len(d.UUID) != 36 || d.Journal.State != evidence.JournalNone {
+			t.Errorf("%s: %+v", name, d)
+		}
+	}
+}
+
+func TestDeleted(t *testing.T) {
+	for _, name := range images[:2] {
+		fs := opened(t, unpacked(t, name))
+		n := 0
+		for d, err := range fs.Deleted() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d.Open || d.Deleted.IsZero() || d.Info.Nlink != 0 || d.Info.Mtime.IsZero() {
+				t.Errorf("%s: %+v", name, d)
+			}
+			n++
+		}
+		if n < 20 { // the files called gone, and of those in huge the ones not used again
+			t.Errorf("%s: %d deleted inodes", name, n)
+		}
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	fs := opened(t, unpacked(t, "inline"))
+	if _, err := fs.Open(fs.Root()); err == nil {
+		t.Error("a directory was opened")
+	}
+	if _, err := fs.Stat(1 << 40); !errors.Is(err, evidence.ErrCorrupt) {
+		t.Errorf("Stat of an inode that can't be: %v", err)
+	}
+	if _, err := fs.ReadLink(fs.Root()); err == nil {
+		t.Error("a directory was read as a link")
+	}
+	enc := opened(t, unpacked(t, "fscrypt"))
+	var files []evidence.Ino
+	for in := range enc.Inodes() {
+		if in.Info.Type == evidence.TypeFile {
+			files = append(files, in.Ino)
+		}
+	}
+	if !slices.ContainsFunc(files, func(i evidence.Ino) bool { _, err := enc.Open(i); return errors.Is(err, evidence.ErrUnsupported) }) {
+		t.Error("encrypted files were opened")
+	}
+}
