@@ -46,6 +46,7 @@ type feature struct {
 }
 
 const (
+	featureNoHoles        = 1 << 9
 	featureMetadataUUID   = 1 << 10
 	featureExtentTreeV2   = 1 << 13
 	featureRAIDStripeTree = 1 << 14
@@ -53,7 +54,7 @@ const (
 
 var incompatFeatures = []feature{
 	{1 << 0, "mixed-backref"}, {1 << 1, "default-subvol"}, {1 << 2, "mixed-bg"}, {1 << 3, "compress-lzo"}, {1 << 4, "compress-zstd"},
-	{1 << 5, "big-metadata"}, {1 << 6, "extref"}, {1 << 7, "raid56"}, {1 << 8, "skinny-metadata"}, {1 << 9, "no-holes"},
+	{1 << 5, "big-metadata"}, {1 << 6, "extref"}, {1 << 7, "raid56"}, {1 << 8, "skinny-metadata"}, {featureNoHoles, "no-holes"},
 	{featureMetadataUUID, "metadata-uuid"}, {1 << 11, "raid1c34"}, {1 << 12, "zoned"}, {featureExtentTreeV2, "extent-tree-v2"},
 	{featureRAIDStripeTree, "raid-stripe-tree"}, {1 << 16, "simple-quota"}, {1 << 17, "remap-tree"},
 }

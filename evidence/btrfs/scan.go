@@ -39,42 +39,6 @@ func (f *FS) reachable(failed func(error) bool) []*subvolume {
 	return out
 }
 
-// merged yields all items of a subvolume in order, as the log tree left them.
-func (v *subvolume) merged() iter.Seq2[item, error] {
-	if v.changes == nil {
-		return v.all()
-	}
-	return func(yield func(item, error) bool) {
-		todo := v.changes.sorted()
-		// upTo yields the changed inodes before and at an object.
-		upTo := func(object uint64) bool {
-			for len(todo) > 0 && todo[0] <= object {
-				for _, it := range v.changes.objects[todo[0]].list {
-					if !yield(it, nil) {
-						return false
-					}
-				}
-				todo = todo[1:]
-			}
-			return true
-		}
-		for it, err := range v.all() {
-			if err == nil {
-				if !upTo(it.key.object) {
-					return
-				}
-				if v.changes.touched(it.key.object) {
-					continue
-				}
-			}
-			if !yield(it, err) {
-				return
-			}
-		}
-		upTo(^uint64(0))
-	}
-}
-
 // Inodes yields the inodes of all subvolumes that the root leads to, each
 // subvolume in the order of its inode numbers, which is that of their making;
 // leaves are read ahead in the order of the disk.

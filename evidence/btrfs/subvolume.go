@@ -1,11 +1,9 @@
 package btrfs
 
 import (
-	"cmp"
 	"fmt"
 	"io/fs"
 	"iter"
-	"slices"
 	"time"
 
 	"lagan/evidence"
@@ -257,39 +255,4 @@ func le64(b []byte) uint64 {
 		x |= uint64(b[i]) << (8 * i)
 	}
 	return x
-}
-
-// object yields the items of an inode whose types are in a range, as the log
-// tree left them.
-func (v *subvolume) object(object uint64, first, last uint8) iter.Seq2[item, error] {
-	if c := v.changes; c != nil {
-		if items, ok := c.objects[object]; ok {
-			return func(yield func(item, error) bool) {
-				for _, it := range items.list {
-					if it.key.typ >= first && it.key.typ <= last && !yield(it, nil) {
-						return
-					}
-				}
-			}
-		}
-	}
-	return v.items(key{object, first, 0}, key{object, last, ^uint64(0)})
-}
-
-// get returns an item, as the log tree left it.
-func (v *subvolume) get(k key) ([]byte, bool, error) {
-	if c := v.changes; c != nil {
-		if items, ok := c.objects[k.object]; ok {
-			i, found := slices.BinarySearchFunc(items.list, k, compareItem)
-			if !found {
-				return nil, false, nil
-			}
-			return items.list[i].data, true, nil
-		}
-	}
-	return v.find(k)
-}
-
-func compareItem(it item, k key) int {
-	return cmp.Or(cmp.Compare(it.key.object, k.object), cmp.Compare(it.key.typ, k.typ), cmp.Compare(it.key.offset, k.offset))
 }
