@@ -6,6 +6,7 @@ import (
 	"io"
 
 	"lagan/evidence"
+	"lagan/evidence/btrfs"
 	"lagan/evidence/ext4"
 	"lagan/evidence/volume"
 	"lagan/evidence/xfs"
@@ -21,6 +22,9 @@ type opener struct {
 var openers = []opener{
 	{"ext4", func(r io.ReaderAt, size int64, o evidence.Options) (evidence.FS, error) {
 		return opened(ext4.Open(r, size, o))
+	}},
+	{"btrfs", func(r io.ReaderAt, size int64, o evidence.Options) (evidence.FS, error) {
+		return opened(btrfs.Open(r, size, o))
 	}},
 	{"xfs", func(r io.ReaderAt, size int64, o evidence.Options) (evidence.FS, error) {
 		return opened(xfs.Open(r, size, o))
@@ -40,7 +44,7 @@ func opened[F evidence.FS](fsys F, err error) (evidence.FS, error) {
 // boot loader) is named by info and is no gap.
 var unread = map[string]bool{
 	"crypto_LUKS": true, "BitLocker": true, "LVM2_member": true, "linux_raid_member": true, "bcachefs": true, "bcache": true,
-	"stratis": true, "vdo": true, "zfs_member": true, "btrfs": true, "f2fs": true, "jfs": true, "reiserfs": true, "apfs": true, "ntfs": true,
+	"stratis": true, "vdo": true, "zfs_member": true, "f2fs": true, "jfs": true, "reiserfs": true, "apfs": true, "ntfs": true,
 }
 
 // openFilesystems opens what each volume holds. A volume that can't be read is
