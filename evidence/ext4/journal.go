@@ -139,5 +139,8 @@ func (fs *FS) replay(log *jbd2.Log) *FS {
 	over.raw = fs.dev
 	over.journal = fs.journal
 	over.journal.State = evidence.JournalReplayed
+	if log.FastCommits > 0 {
+		over.applyFast(log)
+	}
 	return over
 }

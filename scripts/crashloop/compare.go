@@ -10,11 +10,9 @@ import (
 
 // rules say which differences the recovery itself makes.
 type rules struct {
-	// folderTimes says that the times of folders count: the kernel's replay of
-	// fast commits adds names through its ordinary calls, which stamp the folder.
-	folderTimes bool
 	// crashed is when the filesystem stopped. The kernel stamps with its own
-	// clock the files whose interrupted truncation it ends (ext4_truncate).
+	// clock the files whose interrupted truncation it ends (ext4_truncate), and
+	// the folders and files whose names a fast commit changed (__ext4_link).
 	crashed time.Time
 }
 
@@ -44,7 +42,6 @@ func compare(want, got map[string]record, rule rules) []string {
 }
 
 func (rule rules) differences(path string, w, g record) []string {
-	times := w.Type != "dir" || rule.folderTimes
 	recovered := func(t int64) bool { return t > rule.crashed.UnixNano() }
 	var out []string
 	diff := func(what string, w, g any) {
@@ -62,10 +59,10 @@ func (rule rules) differences(path string, w, g record) []string {
 			diff(f.what, f.w, f.g)
 		}
 	}
-	if w.Mtime != g.Mtime && times && !recovered(w.Mtime) {
+	if w.Mtime != g.Mtime && !recovered(w.Mtime) {
 		diff("mtime", w.Mtime, g.Mtime)
 	}
-	if w.Ctime != g.Ctime && times && !recovered(w.Ctime) {
+	if w.Ctime != g.Ctime && !recovered(w.Ctime) {
 		diff("ctime", w.Ctime, g.Ctime)
 	}
 	hidden := func(k, _ string) bool { return strings.HasPrefix(k, "system.") }

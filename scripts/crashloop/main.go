@@ -13,12 +13,12 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 )
 
@@ -78,9 +78,9 @@ func run(o options) error {
 			image: filepath.Join(o.work, fmt.Sprintf("%s-%d.img", v.name, i))}
 		problems, err := r.run()
 		switch {
-		case err != nil && strings.Contains(err.Error(), "the kernel refuses"):
+		case errors.Is(err, errRefused):
 			refused++
-			fmt.Printf("%3d %-16s %v\n", i, v.name, err)
+			fmt.Printf("%3d %-16s %v; %s; %s\n", i, v.name, err, r.how, r.said)
 		case err != nil:
 			return fmt.Errorf("round %d, %s: %w", i, v.name, err)
 		case len(problems) > 0:
