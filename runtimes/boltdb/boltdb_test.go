@@ -294,8 +294,24 @@ func TestLoop(t *testing.T) {
 }
 
 func FuzzOpen(f *testing.F) {
-	f.Add(build(f, 1024, true, containers(0, 3)))
-	f.Add(build(f, 1024, false, containers(0, 9), containers(9, 2)))
+	small := func(tx *bolt.Tx) error {
+		b, err := tx.CreateBucketIfNotExists([]byte("v1"))
+		if err != nil {
+			return err
+		}
+		for i := range 12 {
+			in, err := b.CreateBucketIfNotExists([]byte{'a' + byte(i)})
+			if err != nil {
+				return err
+			}
+			if err := in.Put([]byte("key"), bytes.Repeat([]byte{'v'}, i*29)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	f.Add(build(f, 1024, true, small))
+	f.Add(build(f, 1024, false, small, small))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		db, err := boltdb.Open(bytes.NewReader(raw), int64(len(raw)), nil)
 		if err != nil {
@@ -306,7 +322,7 @@ func FuzzOpen(f *testing.F) {
 		}
 		reads(db.Root())
 		for p := range db.Pages() {
-			if p.Leaf {
+			if p.Leaf && p.Count < 100 {
 				for kv, err := range db.Leaf(p.ID) {
 					if err == nil {
 						kv.Value()

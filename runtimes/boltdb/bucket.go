@@ -91,6 +91,10 @@ func (kv KV) Bucket() (*Bucket, error) {
 	if !kv.IsBucket() {
 		return nil, fmt.Errorf("%q is no bucket: %w", name, fs.ErrNotExist)
 	}
+	if kv.in.inline != nil {
+		// Only a bucket without buckets is kept inline: bucket.go, inlineable.
+		return nil, fmt.Errorf("bucket %q at offset %#x is inside an inline bucket: %w", name, kv.Offset(), evidence.ErrCorrupt)
+	}
 	if kv.in.depth >= maxDepth {
 		return nil, fmt.Errorf("bucket %q: nested deeper than %d: %w", name, maxDepth, evidence.ErrCorrupt)
 	}
@@ -177,9 +181,17 @@ func (db *DB) follow(id uint64, from ref) (*page, error) {
 	return p, nil
 }
 
+// leaves yields the elements of a leaf page. What they hold can't be more than
+// the page: elements that overlap would make a small file yield without end.
 func (b *Bucket) leaves(p *page, yield func(KV, error) bool) bool {
+	room := p.size
 	for i := range int(p.count) {
 		e, err := p.leaf(i)
+		if err == nil {
+			if room -= leafElementSize + int64(len(e.key)) + e.vsize; room < 0 {
+				err = fmt.Errorf("page at offset %#x: elements up to %d hold more than its %d bytes: %w", p.off, i, p.size, evidence.ErrCorrupt)
+			}
+		}
 		if err != nil {
 			if !yield(KV{}, fmt.Errorf("%s: %w", b.name(), err)) {
 				return false

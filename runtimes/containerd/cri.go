@@ -83,61 +83,105 @@ type sandbox struct {
 	created, updated time.Time
 	labels           map[string]string
 	meta             sandboxMetadata
-	raw              []byte
 	own              bool // it stands in the sandboxes bucket
 }
 
-// readSandboxes collects the sandboxes of a namespace: from the sandboxes
-// bucket (containerd 2.x; at the root of the database before schema version 4),
-// and from the extensions of pause containers.
+// readSandboxes collects the sandboxes of a namespace that have records of
+// their own (containerd 2.x): below the namespace or, before schema version 4,
+// below a bucket of its name at the root of the database.
 func (s *Store) readSandboxes(ns *namespace) map[string]*sandbox {
 	out := make(map[string]*sandbox)
-	for id, b := range s.children(ns.bucket, bucketContainers) {
-		r := readRecord(b)
-		if raw := extension(r, extensionSandbox); raw != nil {
-			out[id] = newSandbox(raw)
-		}
+	parents := []*boltdb.Bucket{ns.bucket}
+	if old, err := s.meta.Bucket(ns.name); err == nil && ns.name != bucketVersion {
+		parents = append(parents, old)
 	}
-	buckets := s.children(ns.bucket, bucketSandboxes)
-	if old, err := s.meta.Bucket(ns.name); err == nil {
-		before := buckets
-		buckets = func(yield func(string, *boltdb.Bucket) bool) {
-			stopped := false
-			before(func(id string, b *boltdb.Bucket) bool { stopped = !yield(id, b); return !stopped })
-			if !stopped {
-				s.children(old, bucketSandboxes)(yield)
+	for _, parent := range parents {
+		for id, b := range s.children(parent, bucketSandboxes) {
+			r := readRecord(b)
+			sb := newSandbox(extension(r, extensionMetadata))
+			sb.own = true
+			sb.labels = r.texts(bucketLabels)
+			sb.created, sb.updated = decoded(r, keyCreated, decodeTime), decoded(r, keyUpdated, decodeTime)
+			if err := r.err("sandbox", ns.name, id); err != nil {
+				s.problems = append(s.problems, err)
+			}
+			if _, twice := out[id]; !twice {
+				out[id] = sb
 			}
 		}
-	}
-	for id, b := range buckets {
-		r := readRecord(b)
-		sb := newSandbox(extension(r, extensionMetadata))
-		sb.own = true
-		sb.labels = r.texts(bucketLabels)
-		sb.created, sb.updated = decoded(r, keyCreated, decodeTime), decoded(r, keyUpdated, decodeTime)
-		if err := r.err("sandbox", ns.name, id); err != nil {
-			s.problems = append(s.problems, err)
-		}
-		if pause := out[id]; pause != nil && len(sb.ip) == 0 {
-			sb.ip, sb.meta, sb.raw = pause.ip, pause.meta, pause.raw
-		}
-		out[id] = sb
 	}
 	return out
 }
 
+// sandbox returns a pod's sandbox: its own record, or what the extension of its
+// pause container tells. It is nil where neither is there.
+func (s *Store) sandbox(ns *namespace, id string) *sandbox {
+	if id == "" {
+		return nil
+	}
+	ns.mu.Lock()
+	defer ns.mu.Unlock()
+	if ns.pause == nil {
+		ns.pause = make(map[string]*sandbox)
+	}
+	sb, met := ns.pause[id]
+	if met {
+		return sb
+	}
+	sb = ns.sandboxes[id]
+	if sb == nil || len(sb.ip) == 0 {
+		if raw := s.pauseExtension(ns, id); raw != nil {
+			sb = newSandbox(raw)
+		}
+	}
+	ns.pause[id] = sb
+	return sb
+}
+
+// pauseExtension returns the CRI metadata of a pause container. What keeps it
+// from being read is said when the container itself is read.
+func (s *Store) pauseExtension(ns *namespace, id string) []byte {
+	containers, err := ns.bucket.Bucket(bucketContainers)
+	if err != nil {
+		return nil
+	}
+	b, err := containers.Bucket(id)
+	if err != nil {
+		return nil
+	}
+	extensions, err := b.Bucket(bucketExtensions)
+	if err != nil {
+		return nil
+	}
+	raw, err := extensions.Get(extensionSandbox)
+	if err != nil {
+		return nil
+	}
+	any, err := decodeAny(raw)
+	if err != nil {
+		return nil
+	}
+	return any.value
+}
+
 func newSandbox(raw []byte) *sandbox {
-	sb := &sandbox{raw: raw}
+	sb := &sandbox{}
 	if raw == nil {
 		return sb
 	}
 	// What can't be decoded is said when the pause container is read.
 	_ = oci.Decode(raw, &sb.meta)
-	if ip := sb.meta.Metadata.IP; ip != "" {
-		sb.ip = append(sb.ip, ip)
-	}
-	sb.ip = append(sb.ip, sb.meta.Metadata.AdditionalIPs...)
+	sb.ip = addresses(&sb.meta)
 	return sb
+}
+
+// addresses returns the addresses of a sandbox; none where it uses the node's network.
+func addresses(m *sandboxMetadata) []string {
+	var out []string
+	if m.Metadata.IP != "" {
+		out = append(out, m.Metadata.IP)
+	}
+	return append(out, m.Metadata.AdditionalIPs...)
 }
 
 // extension returns the JSON of a record's extension, nil where there is none.
@@ -155,28 +199,28 @@ func extension(r *record, name string) []byte {
 func (s *Store) readExtensions(c *runtimes.Container, ns *namespace, r *record) {
 	if raw := extension(r, extensionContainer); raw != nil {
 		var m containerMetadata
-		if err := oci.Decode(raw, &m); err != nil {
+		if err := keep(c, "cri/container", raw, &m); err != nil {
 			r.fail(fmt.Errorf("CRI metadata: %w", err))
 		}
-		c.Records["cri/container"] = oci.Raw(raw)
 		s.applyContainer(c, ns, &m)
 	}
 	if raw := extension(r, extensionSandbox); raw != nil {
 		var m sandboxMetadata
-		if err := oci.Decode(raw, &m); err != nil {
+		if err := keep(c, "cri/sandbox", raw, &m); err != nil {
 			r.fail(fmt.Errorf("CRI sandbox metadata: %w", err))
 		}
-		c.Records["cri/sandbox"] = oci.Raw(raw)
 		applySandbox(c, &m)
-		if sb := ns.sandboxes[c.ID]; sb != nil {
-			c.IP = sb.ip
-		}
+		c.IP = addresses(&m)
 	}
-	for name, raw := range c.Records {
-		if raw == nil {
-			delete(c.Records, name)
-		}
+}
+
+// keep decodes a document and keeps it under a name, where it is JSON.
+func keep(c *runtimes.Container, name string, raw []byte, v any) error {
+	kept, err := oci.Document(raw, v)
+	if kept != nil {
+		c.Records[name] = kept
 	}
+	return err
 }
 
 func (s *Store) applyContainer(c *runtimes.Container, ns *namespace, m *containerMetadata) {
@@ -185,7 +229,7 @@ func (s *Store) applyContainer(c *runtimes.Container, ns *namespace, m *containe
 	if md.SandboxID != "" {
 		c.Pod.SandboxID = md.SandboxID
 	}
-	if sb := ns.sandboxes[c.Pod.SandboxID]; sb != nil {
+	if sb := s.sandbox(ns, c.Pod.SandboxID); sb != nil {
 		c.IP = sb.ip
 		if c.Pod.Name == "" {
 			pod := &sb.meta.Metadata.Config.Metadata
@@ -270,12 +314,9 @@ func (s *Store) readStatus(c *runtimes.Container, r *record) bool {
 		return false
 	}
 	var st status
-	if err := oci.Decode(raw, &st); err != nil {
+	if err := keep(c, "cri/status", raw, &st); err != nil {
 		r.fail(fmt.Errorf("%s: %w", path, err))
 		return false
-	}
-	if kept := oci.Raw(raw); kept != nil {
-		c.Records["cri/status"] = kept
 	}
 	c.PID = st.Pid
 	c.Reason = st.Reason

@@ -35,6 +35,7 @@ import (
 	"lagan/evidence"
 	"lagan/runtimes"
 	"lagan/runtimes/boltdb"
+	"lagan/runtimes/internal/node"
 )
 
 // Store is one data root of containerd.
@@ -56,17 +57,17 @@ type Store struct {
 // ("/var/lib/containerd"). It fails where nothing of containerd's is there. A
 // database that is missing or can't be read is handed up by each of the store's
 // sequences.
-func Open(fsys evidence.FS, node evidence.Ino, root string) (*Store, error) {
-	s := &Store{fsys: fsys, node: node, root: root}
+func Open(fsys evidence.FS, top evidence.Ino, root string) (*Store, error) {
+	s := &Store{fsys: node.Cached(fsys), node: top, root: root}
 	db, err := s.openDB(join(root, metaDB))
-	if errors.Is(err, fs.ErrNotExist) && !isRoot(fsys, node, root) {
+	if errors.Is(err, fs.ErrNotExist) && !isRoot(fsys, top, root) {
 		return nil, fmt.Errorf("opening containerd's data root %s: %w", root, err)
 	}
 	if err != nil {
 		s.problems = append(s.problems, err)
 	}
 	s.meta = db
-	s.userMark = rootless(fsys, node, root)
+	s.userMark = rootless(fsys, top, root)
 	return s, nil
 }
 
@@ -116,7 +117,9 @@ type namespace struct {
 	snapshots map[string]map[string]*snapshot
 	images    []*image
 	byName    map[string]*image
-	sandboxes map[string]*sandbox
+	sandboxes map[string]*sandbox // those with records of their own
+	mu        sync.Mutex
+	pause     map[string]*sandbox // those that were asked for
 	// diffIDs of chain ids, from the configurations of all images
 	diffIDs map[string]string
 }

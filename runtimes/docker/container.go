@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -47,11 +48,14 @@ func (s *Store) container(id string) (runtimes.Container, error) {
 	c := runtimes.Container{ID: id, Name: id[:12], Kind: runtimes.KindContainer, Runtime: runtimes.Docker, State: runtimes.StateUnknown, StorePath: s.root}
 	var cfg configV2
 	var failed []error
-	recs := make(records)
+	recs := make(map[string]json.RawMessage)
 	raw, err := evidence.ReadFile(s.fsys, s.node, join(at, containerConfig), maxConfig)
 	if err == nil {
-		recs.add(containerConfig, raw)
-		if err = oci.Decode(raw, &cfg); err != nil {
+		var kept json.RawMessage
+		if kept, err = oci.Document(raw, &cfg); kept != nil {
+			recs[containerConfig] = kept
+		}
+		if err != nil {
 			err = fmt.Errorf("%s: %w", join(at, containerConfig), err)
 		}
 	}
@@ -184,7 +188,7 @@ func describePod(c *runtimes.Container) {
 }
 
 // host takes what hostconfig.json tells.
-func (s *Store) host(c *runtimes.Container, at string, recs records) error {
+func (s *Store) host(c *runtimes.Container, at string, recs map[string]json.RawMessage) error {
 	raw, err := evidence.ReadFile(s.fsys, s.node, join(at, hostConfig), maxConfig)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // a container of a daemon that was never told anything
@@ -193,11 +197,13 @@ func (s *Store) host(c *runtimes.Container, at string, recs records) error {
 		return err
 	}
 	var hc hostConfigJSON
-	err = oci.Decode(raw, &hc)
+	kept, err := oci.Document(raw, &hc)
 	if err != nil {
 		err = fmt.Errorf("%s: %w", join(at, hostConfig), err)
 	}
-	recs.add(hostConfig, raw)
+	if kept != nil {
+		recs[hostConfig] = kept
+	}
 	c.Privileged = hc.Privileged
 	c.LogDriver = hc.LogConfig.Type
 	if c.LogPath == "" && exists(s.fsys, s.node, join(at, localLog)) {

@@ -1,9 +1,6 @@
 package docker
 
-import (
-	"encoding/json"
-	"strings"
-)
+import "strings"
 
 // Folders and files below the data root, from daemon/container, daemon/internal/image,
 // daemon/internal/layer and daemon/internal/refstore of moby.
@@ -110,12 +107,3 @@ type repositoriesJSON struct {
 
 // join returns the path of name below dir.
 func join(dir, name string) string { return strings.TrimSuffix(dir, "/") + "/" + name }
-
-// records holds the runtime's own documents, those that are JSON.
-type records map[string]json.RawMessage
-
-func (r records) add(name string, raw []byte) {
-	if json.Valid(raw) {
-		r[name] = raw
-	}
-}

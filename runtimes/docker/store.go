@@ -36,6 +36,7 @@ import (
 
 	"lagan/evidence"
 	"lagan/runtimes"
+	"lagan/runtimes/internal/node"
 	"lagan/runtimes/oci"
 )
 
@@ -78,11 +79,11 @@ type layer struct {
 
 // Open looks at the data root as the node named it ("/var/lib/docker"). It
 // fails where nothing of Docker's is there.
-func Open(fsys evidence.FS, node evidence.Ino, root string) (*Store, error) {
-	if !isRoot(fsys, node, root) {
+func Open(fsys evidence.FS, top evidence.Ino, root string) (*Store, error) {
+	if !isRoot(fsys, top, root) {
 		return nil, fmt.Errorf("opening Docker's data root %s: neither %s nor %s is there: %w", root, containersDir, imageDir, fs.ErrNotExist)
 	}
-	return &Store{fsys: fsys, node: node, root: root, userMark: rootless(fsys, node, root)}, nil
+	return &Store{fsys: node.Cached(fsys), node: top, root: root, userMark: rootless(fsys, top, root)}, nil
 }
 
 // isRoot says whether root looks like a data root of Docker.

@@ -34,12 +34,15 @@ func Decode(raw []byte, v any) error {
 	return fmt.Errorf("decoding JSON: %w: %w", err, evidence.ErrCorrupt)
 }
 
-// Raw returns raw for keeping, or nil where it isn't JSON and would spoil what it is put into.
-func Raw(raw []byte) json.RawMessage {
-	if !json.Valid(raw) {
-		return nil
+// Document decodes as Decode does, and returns raw for keeping, nil where it
+// isn't JSON and would spoil what it is put into.
+func Document(raw []byte, v any) (json.RawMessage, error) {
+	err := Decode(raw, v)
+	var at *json.SyntaxError
+	if errors.As(err, &at) {
+		return nil, err
 	}
-	return raw
+	return raw, err
 }
 
 // Time returns the time that an RFC 3339 text means, and the zero time for what
@@ -78,8 +81,8 @@ type config struct {
 // platform, author, labels, layers and history.
 func Configure(img *runtimes.Image, raw []byte) error {
 	var c config
-	err := Decode(raw, &c)
-	img.Config = Raw(raw)
+	var err error
+	img.Config, err = Document(raw, &c)
 	img.Created = Time(c.Created)
 	img.Author = c.Author
 	img.Architecture = c.Architecture
@@ -169,8 +172,8 @@ type spec struct {
 // whole as Spec. A specification without a process or a linux section is no error.
 func Specify(c *runtimes.Container, raw []byte) error {
 	var s spec
-	err := Decode(raw, &s)
-	c.Spec = Raw(raw)
+	var err error
+	c.Spec, err = Document(raw, &s)
 	c.Command = s.Process.Args
 	c.Env = s.Process.Env
 	c.Hostname = s.Hostname

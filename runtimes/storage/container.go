@@ -142,11 +142,8 @@ func (s *Store) podman(c *runtimes.Container) error {
 	}
 	var cfg containerConfig
 	var failed []error
-	if err := oci.Decode(docs.config, &cfg); err != nil {
+	if err := keep(c, "libpod/config", docs.config, &cfg); err != nil {
 		failed = append(failed, fmt.Errorf("Podman's configuration: %w", err))
-	}
-	if kept := oci.Raw(docs.config); kept != nil {
-		c.Records["libpod/config"] = kept
 	}
 	if c.Spec == nil && len(cfg.Spec) > 0 {
 		if err := oci.Specify(c, cfg.Spec); err != nil {
@@ -181,12 +178,18 @@ func (s *Store) podmanPod(c *runtimes.Container, id string) {
 		return
 	}
 	var pod podConfig
-	if oci.Decode(docs.config, &pod) == nil {
+	if keep(c, "libpod/pod", docs.config, &pod) == nil {
 		c.Pod.Name, c.Pod.UID, c.Pod.Container = pod.Name, pod.ID, c.Name
 	}
-	if kept := oci.Raw(docs.config); kept != nil {
-		c.Records["libpod/pod"] = kept
+}
+
+// keep decodes a document and keeps it under a name, where it is JSON.
+func keep(c *runtimes.Container, name string, raw []byte, v any) error {
+	kept, err := oci.Document(raw, v)
+	if kept != nil {
+		c.Records[name] = kept
 	}
+	return err
 }
 
 // podmanVolumes names the volumes among the mounts, and adds those of a
@@ -208,12 +211,9 @@ func (s *Store) podmanVolumes(c *runtimes.Container, cfg *containerConfig) {
 
 func podmanState(c *runtimes.Container, raw []byte) error {
 	var st containerState
-	err := oci.Decode(raw, &st)
+	err := keep(c, "libpod/state", raw, &st)
 	if err != nil {
 		err = fmt.Errorf("Podman's state: %w", err)
-	}
-	if kept := oci.Raw(raw); kept != nil {
-		c.Records["libpod/state"] = kept
 	}
 	c.Started, c.Finished = oci.Time(st.StartedTime), oci.Time(st.FinishedTime)
 	c.PID, c.OOMKilled, c.Reason = st.PID, st.OOMKilled, st.Error
@@ -297,10 +297,7 @@ func (s *Store) crio(d *driver, c *runtimes.Container, m *metadataJSON) error {
 
 func applyCRIO(c *runtimes.Container, raw []byte) error {
 	var st crioState
-	err := oci.Decode(raw, &st)
-	if kept := oci.Raw(raw); kept != nil {
-		c.Records["crio/"+stateFile] = kept
-	}
+	err := keep(c, "crio/"+stateFile, raw, &st)
 	c.Started, c.Finished = oci.Time(st.Started), oci.Time(st.Finished)
 	c.OOMKilled, c.Reason = st.OOMKilled, st.Error
 	c.PID = st.InitPID

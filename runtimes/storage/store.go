@@ -31,6 +31,7 @@ import (
 
 	"lagan/evidence"
 	"lagan/runtimes"
+	"lagan/runtimes/internal/node"
 	"lagan/runtimes/oci"
 )
 
@@ -67,11 +68,11 @@ type layer struct {
 
 // Open looks at the graph root as the node named it
 // ("/var/lib/containers/storage"). It fails where there is no such store.
-func Open(fsys evidence.FS, node evidence.Ino, root string) (*Store, error) {
-	if !isRoot(fsys, node, root) {
+func Open(fsys evidence.FS, top evidence.Ino, root string) (*Store, error) {
+	if !isRoot(fsys, top, root) {
 		return nil, fmt.Errorf("opening the container store %s: no layers, images or containers: %w", root, fs.ErrNotExist)
 	}
-	return &Store{fsys: fsys, node: node, root: root, userMark: rootless(fsys, node, root)}, nil
+	return &Store{fsys: node.Cached(fsys), node: top, root: root, userMark: rootless(fsys, top, root)}, nil
 }
 
 // isRoot says whether root is a graph root.
