@@ -8,6 +8,7 @@ import (
 
 	"lagan/evidence"
 	"lagan/runtimes"
+	"lagan/runtimes/docker"
 )
 
 // Container is a container with the store that it comes from.
@@ -36,7 +37,7 @@ func (n *Node) Containers() []*Container { return n.containers() }
 
 func (n *Node) listContainers() []*Container {
 	var out []*Container
-	docker := make(map[string]bool)
+	inDocker := make(map[string]bool)
 	for _, s := range n.Stores {
 		n.guard(s.Volume, fmt.Sprintf("%s store %s", s.Runtime(), s.Path()), func() error {
 			for c, err := range s.Containers() {
@@ -45,14 +46,17 @@ func (n *Node) listContainers() []*Container {
 					continue
 				}
 				if c.Runtime == runtimes.Docker {
-					docker[c.ID] = true
+					inDocker[c.ID] = true
+				}
+				if docker.InContainerd(&c) {
+					c.Rootfs = n.inContainerd(s, &c)
 				}
 				out = append(out, &Container{Container: c, store: s})
 			}
 			return nil
 		})
 	}
-	out = slices.DeleteFunc(out, func(c *Container) bool { return c.Runtime == runtimes.Containerd && docker[c.ID] })
+	out = slices.DeleteFunc(out, func(c *Container) bool { return c.Runtime == runtimes.Containerd && inDocker[c.ID] })
 	slices.SortStableFunc(out, func(a, b *Container) int { return strings.Compare(a.sortKey(), b.sortKey()) })
 	return out
 }
@@ -64,7 +68,7 @@ func (c *Container) sortKey() string {
 // DisplayName is how records name the container: NAMESPACE/POD/CONTAINER, or
 // its name where it has no pod.
 func (c *Container) DisplayName() string {
-	if c.Pod.Name != "" {
+	if c.Pod.Name != "" && c.Pod.Namespace != "" { // a pod of Podman's has no namespace
 		name := firstOf(c.Pod.Container, c.Name)
 		if c.Kind == runtimes.KindSandbox {
 			name = "POD" // as the kubelet names sandboxes

@@ -17,16 +17,32 @@ import (
 // takes some 160 MB so, and as evidence.Info values three times that.
 type index struct {
 	fsys   evidence.FS
-	nodes  []node  // in the order of ino
-	extras []extra // of the few inodes that have one; 0 is none
-	edges  []edge  // grouped by directory
-	first  []int32 // first[d] is where the edges of nodes[d] begin
-	names  []byte
+	inos   []evidence.Ino // the handle of each node
+	order  []int32        // nodes in the order of inos; nil where that is the order they are in
+	chunks [][]node       // of chunkNodes each, so that no node is ever copied
+	extras []extra        // of the few inodes that have one; 0 is none
+	edges  [][]edge       // of chunkNodes each
+	count  int32          // of edges
+	names  [][]byte       // of nameBlock bytes each
+	head   []int32        // the first edge of each directory; 0 none
+	tail   []int32        // and the last
 }
+
+const (
+	chunkShift = 12
+	chunkNodes = 1 << chunkShift
+
+	nameShift = 20
+	nameBlock = 1 << nameShift
+)
+
+// node returns the i-th inode.
+func (x *index) node(i int32) *node { return &x.chunks[i>>chunkShift][i&(chunkNodes-1)] }
+
+func (x *index) len() int { return len(x.inos) }
 
 // node is an evidence.Info, packed.
 type node struct {
-	ino      evidence.Ino
 	inode    uint64
 	size     int64
 	sec      [4]int64 // mtime, atime, ctime, btime
@@ -46,20 +62,26 @@ type extra struct {
 	major, minor uint32
 }
 
+// edge is one entry of a directory. Those of one directory are a list, in the
+// order in which they were read.
 type edge struct {
-	dir, child int32 // places in nodes
-	name       uint32
-	length     uint8
+	child  int32
+	next   int32 // 0: the last
+	name   uint32
+	length uint8
 }
+
+// edge returns the i-th entry, from 1.
+func (x *index) edge(i int32) *edge { return &x.edges[i>>chunkShift][i&(chunkNodes-1)] }
 
 const noTime = -1
 
 // maxNodes is the most inodes of one filesystem that are indexed; ext4's own limit is 2^32.
 const maxNodes = math.MaxInt32
 
-func pack(ino evidence.Ino, i *evidence.Info) node {
-	n := node{
-		ino: ino, inode: i.Inode, size: i.Size, uid: i.UID, gid: i.GID, nlink: i.Nlink,
+func pack(n *node, i *evidence.Info) {
+	*n = node{
+		inode: i.Inode, size: i.Size, uid: i.UID, gid: i.GID, nlink: i.Nlink,
 		perm: i.Perm, typ: i.Type, journal: i.FromJournal,
 	}
 	for k, t := range [4]time.Time{i.Mtime, i.Atime, i.Ctime, i.Btime} {
@@ -69,14 +91,6 @@ func pack(ino evidence.Ino, i *evidence.Info) node {
 		}
 		n.sec[k], n.nsec[k] = t.Unix(), int32(t.Nanosecond())
 	}
-	return n
-}
-
-func (n *node) time(k int) time.Time {
-	if n.nsec[k] == noTime {
-		return time.Time{}
-	}
-	return time.Unix(n.sec[k], int64(n.nsec[k])).UTC()
 }
 
 // newIndex reads all of a filesystem: in the order of the disk where the
@@ -90,21 +104,24 @@ func newIndex(fsys evidence.FS, root evidence.Ino, warn func(error)) (*index, er
 	} else if err := x.walk(root, warn); err != nil {
 		return nil, err
 	}
-	x.group()
 	return x, nil
 }
 
 func (x *index) add(ino evidence.Ino, info *evidence.Info, target string, xattrs []string) error {
-	if len(x.nodes) >= maxNodes {
+	if x.len() >= maxNodes {
 		return fmt.Errorf("more than %d inodes: %w", maxNodes, evidence.ErrUnsupported)
 	}
-	n := pack(ino, info)
+	if x.len()&(chunkNodes-1) == 0 {
+		x.chunks = append(x.chunks, make([]node, chunkNodes))
+	}
+	x.inos = append(x.inos, ino)
+	n := x.node(int32(x.len() - 1))
+	pack(n, info)
 	device := info.Type == evidence.TypeChar || info.Type == evidence.TypeBlock
 	if target != "" || len(xattrs) > 0 || device {
 		n.extra = int32(len(x.extras))
 		x.extras = append(x.extras, extra{target, xattrs, info.Major, info.Minor})
 	}
-	x.nodes = append(x.nodes, n)
 	return nil
 }
 
@@ -118,11 +135,11 @@ func (x *index) scan(s evidence.Scanner, warn func(error)) error {
 			return err
 		}
 	}
-	x.sortNodes()
+	x.sort()
 	var dirs []evidence.Ino
-	for i := range x.nodes {
-		if x.nodes[i].typ == evidence.TypeDir {
-			dirs = append(dirs, x.nodes[i].ino)
+	for i, ino := range x.inos {
+		if x.node(int32(i)).typ == evidence.TypeDir {
+			dirs = append(dirs, ino)
 		}
 	}
 	last, lastPlace := evidence.Ino(0), int32(-1)
@@ -146,29 +163,62 @@ func (x *index) scan(s evidence.Scanner, warn func(error)) error {
 	return nil
 }
 
-func (x *index) sortNodes() {
-	byIno := func(a, b node) int { return cmp.Compare(a.ino, b.ino) }
-	if !slices.IsSortedFunc(x.nodes, byIno) {
-		slices.SortFunc(x.nodes, byIno)
+// sort makes the nodes, which are complete now, findable by their handle.
+func (x *index) sort() {
+	x.head, x.tail = make([]int32, x.len()), make([]int32, x.len())
+	if slices.IsSorted(x.inos) {
+		return
 	}
+	x.order = make([]int32, x.len())
+	for i := range x.order {
+		x.order[i] = int32(i)
+	}
+	slices.SortStableFunc(x.order, func(a, b int32) int { return cmp.Compare(x.inos[a], x.inos[b]) })
 }
 
-// place returns where an inode is in nodes, or -1.
+// place returns the node of a handle, or -1.
 func (x *index) place(ino evidence.Ino) int32 {
-	i, ok := slices.BinarySearchFunc(x.nodes, ino, func(n node, ino evidence.Ino) int { return cmp.Compare(n.ino, ino) })
+	if x.order == nil {
+		if i, ok := slices.BinarySearch(x.inos, ino); ok {
+			return int32(i)
+		}
+		return -1
+	}
+	i, ok := slices.BinarySearchFunc(x.order, ino, func(i int32, ino evidence.Ino) int { return cmp.Compare(x.inos[i], ino) })
 	if !ok {
 		return -1
 	}
-	return int32(i)
+	return x.order[i]
 }
 
 func (x *index) link(dir, child int32, name string) error {
-	if dir < 0 || len(name) > math.MaxUint8 || len(x.names)+len(name) > math.MaxUint32 || len(x.edges) >= maxNodes {
+	if dir < 0 || child < 0 || len(name) > math.MaxUint8 || x.count >= maxNodes-1 || len(x.names) >= math.MaxUint32>>nameShift {
 		return errors.New("more names than can be indexed")
 	}
-	x.edges = append(x.edges, edge{dir, child, uint32(len(x.names)), uint8(len(name))})
-	x.names = append(x.names, name...)
+	x.count++
+	if len(x.edges) == 0 || x.count&(chunkNodes-1) == 0 {
+		x.edges = append(x.edges, make([]edge, chunkNodes))
+	}
+	last := len(x.names) - 1
+	if last < 0 || len(x.names[last])+len(name) > nameBlock {
+		x.names = append(x.names, make([]byte, 0, nameBlock))
+		last++
+	}
+	*x.edge(x.count) = edge{child: child, name: uint32(last<<nameShift | len(x.names[last])), length: uint8(len(name))}
+	x.names[last] = append(x.names[last], name...)
+	if x.tail[dir] == 0 {
+		x.head[dir] = x.count
+	} else {
+		x.edge(x.tail[dir]).next = x.count
+	}
+	x.tail[dir] = x.count
 	return nil
+}
+
+// name returns the bytes of an entry's name.
+func (x *index) name(e *edge) []byte {
+	at := e.name & (nameBlock - 1)
+	return x.names[e.name>>nameShift][at : at+uint32(e.length)]
 }
 
 // walk fills the index of a filesystem that has no order of its own, such as a
@@ -205,7 +255,7 @@ func (x *index) walk(root evidence.Ino, warn func(error)) error {
 	if err != nil {
 		return err
 	}
-	x.sortNodes()
+	x.sort()
 	for _, f := range all {
 		if err := x.link(x.place(f.dir), x.place(f.child), f.name); err != nil {
 			return err
@@ -233,23 +283,3 @@ func (x *index) details(ino evidence.Ino, info evidence.Info, path string, warn 
 	slices.Sort(names)
 	return target, names
 }
-
-// group sorts the entries by directory, keeping their order within it.
-func (x *index) group() {
-	x.first = make([]int32, len(x.nodes)+1)
-	for i := range x.edges {
-		x.first[x.edges[i].dir+1]++
-	}
-	for i := 1; i < len(x.first); i++ {
-		x.first[i] += x.first[i-1]
-	}
-	next := slices.Clone(x.first)
-	sorted := make([]edge, len(x.edges))
-	for _, e := range x.edges {
-		sorted[next[e.dir]] = e
-		next[e.dir]++
-	}
-	x.edges = sorted
-}
-
-func (x *index) name(e edge) []byte { return x.names[e.name : e.name+uint32(e.length)] }

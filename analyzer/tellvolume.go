@@ -24,8 +24,8 @@ type volumeTeller struct {
 
 // step is a directory that is being told.
 type step struct {
-	next, end int32 // its entries
-	length    int   // of the path up to and with it
+	next   int32 // the entry to be told; 0: none is left
+	length int   // of the path up to and with it
 }
 
 func (t *teller) volume(v *Volume, x *index, folders map[place]folder) error {
@@ -34,7 +34,7 @@ func (t *teller) volume(v *Volume, x *index, folders map[place]folder) error {
 	vt := &volumeTeller{
 		teller: t, v: v, x: x, owned: make(map[int32]folder),
 		node: folder{common: r.Common(), prefix: "NODE:"},
-		seen: make([]bool, len(x.nodes)), covered: make([]bool, len(x.nodes)),
+		seen: make([]bool, x.len()), covered: make([]bool, x.len()),
 	}
 	if t.o.Scope == ScopeContainers {
 		vt.node = folder{}
@@ -93,29 +93,29 @@ func (t *volumeTeller) tree(root int32, path string, in folder) error {
 	if err := t.file(root, in, []byte(name)); err != nil {
 		return err
 	}
-	stack := []step{{t.x.first[root], t.x.first[root+1], len(t.path)}}
+	stack := []step{{t.x.head[root], len(t.path)}}
 	for len(stack) > 0 {
 		s := &stack[len(stack)-1]
-		if s.next == s.end {
+		if s.next == 0 {
 			stack = stack[:len(stack)-1]
 			continue
 		}
-		e := t.x.edges[s.next]
-		s.next++
+		e := t.x.edge(s.next)
+		s.next = e.next
 		t.path = append(append(t.path[:s.length], '/'), t.x.name(e)...)
-		isDir := t.x.nodes[e.child].typ == evidence.TypeDir
+		isDir := t.x.node(e.child).typ == evidence.TypeDir
 		if _, ok := t.owned[e.child]; ok && isDir {
 			continue
 		}
 		if isDir && t.seen[e.child] {
-			t.n.gap(t.v.Index, "", fmt.Errorf("directory inode %d has a second name, %q: %w", t.x.nodes[e.child].inode, t.path, evidence.ErrCorrupt))
+			t.n.gap(t.v.Index, "", fmt.Errorf("directory inode %d has a second name, %q: %w", t.x.node(e.child).inode, t.path, evidence.ErrCorrupt))
 			continue
 		}
 		if err := t.file(e.child, in, t.path); err != nil {
 			return err
 		}
 		if isDir && !t.covered[e.child] {
-			stack = append(stack, step{t.x.first[e.child], t.x.first[e.child+1], len(t.path)})
+			stack = append(stack, step{t.x.head[e.child], len(t.path)})
 		}
 	}
 	return nil
@@ -127,11 +127,11 @@ const orphanFolder = "/$OrphanFiles/"
 // nameless tells the inodes that are in use and that no directory names: files
 // that were deleted while they were open, or whose directory is damaged.
 func (t *volumeTeller) nameless() error {
-	for i := range t.x.nodes {
+	for i := range t.x.inos {
 		if t.seen[i] {
 			continue
 		}
-		t.path = fmt.Appendf(t.path[:0], "%sOrphanFile-%d", orphanFolder, t.x.nodes[i].inode)
+		t.path = fmt.Appendf(t.path[:0], "%sOrphanFile-%d", orphanFolder, t.x.node(int32(i)).inode)
 		if err := t.file(int32(i), t.node, t.path); err != nil {
 			return err
 		}
@@ -145,8 +145,8 @@ func (t *volumeTeller) file(i int32, in folder, path []byte) error {
 	if in.common == nil {
 		return nil // told elsewhere, or out of scope
 	}
-	n := &t.x.nodes[i]
-	r := &t.r
+	n := t.x.node(i)
+	r := t.r
 	r.Reset(timeline.FSStat, in.common)
 	r.Path(in.prefix, string(path))
 	typ := fileTypes[n.typ]

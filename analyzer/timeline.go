@@ -30,18 +30,22 @@ type TimelineOptions struct {
 // Timeline tells what the node's disks say of its past. add is given one
 // record after the other, in no order of time, and keeps nothing of it.
 func (n *Node) Timeline(ctx context.Context, o TimelineOptions, add func(*timeline.Record) error) error {
-	t := &teller{n: n, ctx: ctx, o: o, add: add, hostname: n.System().Hostname, images: make(map[string]*Image)}
-	for _, i := range n.Images() {
-		for _, name := range i.Names {
-			t.images[string(i.Runtime)+i.StorePath+i.Namespace+name] = i
-		}
+	t := &teller{n: n, ctx: ctx, o: o, pipe: newPipe(add), hostname: n.System().Hostname}
+	t.r = t.pipe.record()
+	err := t.all()
+	if failed := t.pipe.close(); err == nil {
+		err = failed
 	}
-	if o.Scope != ScopeNode {
+	return err
+}
+
+func (t *teller) all() error {
+	if t.o.Scope != ScopeNode {
 		if err := t.runtimes(); err != nil {
 			return err
 		}
 	}
-	if len(o.Containers) == 0 || o.Scope == ScopeNode {
+	if len(t.o.Containers) == 0 || t.o.Scope == ScopeNode {
 		if err := t.files(); err != nil {
 			return err
 		}
@@ -49,15 +53,14 @@ func (n *Node) Timeline(ctx context.Context, o TimelineOptions, add func(*timeli
 	return t.gaps()
 }
 
-// teller makes records. One record value serves for all.
+// teller makes records, one after the other in r.
 type teller struct {
 	n        *Node
 	ctx      context.Context
 	o        TimelineOptions
-	add      func(*timeline.Record) error
-	r        timeline.Record
+	pipe     *pipe
+	r        *timeline.Record
 	hostname string
-	images   map[string]*Image // by store and name
 	told     int64
 }
 
@@ -69,10 +72,12 @@ func (t *teller) tell() error {
 		}
 		t.n.progress("telling events", t.told, 0)
 	}
-	return t.add(&t.r)
+	err := t.pipe.send()
+	t.r = t.pipe.record()
+	return err
 }
 
-// common begins the fields that many records share.
+// begin begins the fields that many records share.
 func (t *teller) begin(parser string, volume int) *timeline.Record {
 	r := &timeline.Record{}
 	r.Reset(timeline.Unknown, nil)
@@ -317,7 +322,7 @@ func (t *teller) gaps() error {
 			object = fmt.Sprintf("volume %d", g.Volume)
 		}
 		t.r.Gap(common, object, g.Message)
-		if err := t.add(&t.r); err != nil {
+		if err := t.tell(); err != nil {
 			return err
 		}
 	}
