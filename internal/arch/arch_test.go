@@ -58,6 +58,7 @@ var third = map[string][]string{
 	"golang.org/x/sys":              {"evidence/image", "evidence/hostdir", "scripts"},
 	"github.com/klauspost/compress": {"layers", "evidence", "fixtures", "timeline", "artifacts"},
 	"github.com/diskfs/go-diskfs":   {"evidence"},
+	"go.etcd.io/bbolt":              {"runtimes/internal/treetest"}, // writes databases for tests
 	"github.com/ulikunitz/xz":       {"evidence", "layers", "artifacts"},
 	"github.com/pierrec/lz4":        {"evidence", "layers", "artifacts"},
 	"github.com/anchore/go-lzo":     {"evidence"},

@@ -2,11 +2,8 @@ package containerd_test
 
 import (
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -28,40 +25,7 @@ type writer struct {
 
 func (w writer) db(name string, fill func(*bolt.Tx) error) {
 	w.t.Helper()
-	path := filepath.Join(w.t.TempDir(), "x.db")
-	db, err := bolt.Open(path, 0o600, &bolt.Options{NoFreelistSync: true, NoSync: true, InitialMmapSize: 512 << 20})
-	if err == nil {
-		err = db.Update(fill)
-	}
-	if err == nil {
-		err = db.Close()
-	}
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	w.tree["r/"+name] = &fstest.MapFile{Data: raw}
-}
-
-// put writes values into the bucket at a path of names, and makes it.
-func put(tx *bolt.Tx, path string, values map[string]string) error {
-	names := strings.Split(path, "|")
-	b, err := tx.CreateBucketIfNotExists([]byte(names[0]))
-	for _, n := range names[1:] {
-		if err != nil {
-			return err
-		}
-		b, err = b.CreateBucketIfNotExists([]byte(n))
-	}
-	for k, v := range values {
-		if err == nil {
-			err = b.Put([]byte(k), []byte(v))
-		}
-	}
-	return err
+	w.tree["r/"+name] = &fstest.MapFile{Data: treetest.Bolt(w.t, fill)}
 }
 
 func (w writer) blob(v any) (digest string) {
@@ -74,24 +38,12 @@ func (w writer) blob(v any) (digest string) {
 	return digest
 }
 
-func stamp(t time.Time) string {
-	b, _ := t.MarshalBinary()
-	return string(b)
-}
-
-func anyOf(url, value string) string {
-	b := binary.AppendUvarint([]byte{1<<3 | 2}, uint64(len(url)))
-	b = append(b, url...)
-	b = binary.AppendUvarint(append(b, 2<<3|2), uint64(len(value)))
-	return string(append(b, value...))
-}
-
 // big makes a store of many containers and images.
 func big(t testing.TB, containers, images, layers int) *treetest.Tree {
 	w := writer{t, fstest.MapFS{}}
-	at := stamp(time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC))
-	spec := anyOf("types.containerd.io/opencontainers/runtime-spec/1/Spec", `{"process":{"args":["/app"],"env":["A=`+strings.Repeat("x", 500)+`"]},"hostname":"h","linux":{"seccomp":{"x":"`+strings.Repeat("y", 7000)+`"},"maskedPaths":["/proc/kcore"]}}`)
-	extension := anyOf("x", `{"Version":"v1","Metadata":{"SandboxID":"s","Config":{"metadata":{"name":"app"},"annotations":{"a":"`+strings.Repeat("z", 2000)+`"}}}}`)
+	at := treetest.Stamp(time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC))
+	spec := treetest.Any("types.containerd.io/opencontainers/runtime-spec/1/Spec", `{"process":{"args":["/app"],"env":["A=`+strings.Repeat("x", 500)+`"]},"hostname":"h","linux":{"seccomp":{"x":"`+strings.Repeat("y", 7000)+`"},"maskedPaths":["/proc/kcore"]}}`)
+	extension := treetest.Any("x", `{"Version":"v1","Metadata":{"SandboxID":"s","Config":{"metadata":{"name":"app"},"annotations":{"a":"`+strings.Repeat("z", 2000)+`"}}}}`)
 	tops := make([]string, images)
 	snapshots := map[string]string{} // key to parent
 	var order []string
@@ -105,10 +57,10 @@ func big(t testing.TB, containers, images, layers int) *treetest.Tree {
 			config := w.blob(map[string]any{"created": "2026-01-02T03:04:05Z", "os": "linux", "rootfs": map[string]any{"diff_ids": diffs}})
 			target := w.blob(map[string]any{"config": map[string]any{"digest": config}})
 			name := fmt.Sprintf("v1|k8s.io|images|registry.example.com/app:%d", i)
-			if err := put(tx, name, map[string]string{"createdat": at, "updatedat": at}); err != nil {
+			if err := treetest.Put(tx, name, map[string]string{"createdat": at, "updatedat": at}); err != nil {
 				return err
 			}
-			if err := put(tx, name+"|target", map[string]string{"digest": target, "mediatype": "x"}); err != nil {
+			if err := treetest.Put(tx, name+"|target", map[string]string{"digest": target, "mediatype": "x"}); err != nil {
 				return err
 			}
 			parent := ""
@@ -122,13 +74,13 @@ func big(t testing.TB, containers, images, layers int) *treetest.Tree {
 		for i := range containers {
 			id := fmt.Sprintf("%064x", sha256.Sum256(fmt.Appendf(nil, "c%d", i)))
 			name := "v1|k8s.io|containers|" + id
-			if err := put(tx, name, map[string]string{"createdat": at, "updatedat": at, "image": fmt.Sprintf("registry.example.com/app:%d", i%images), "snapshotter": "overlayfs", "snapshotKey": id, "spec": spec}); err != nil {
+			if err := treetest.Put(tx, name, map[string]string{"createdat": at, "updatedat": at, "image": fmt.Sprintf("registry.example.com/app:%d", i%images), "snapshotter": "overlayfs", "snapshotKey": id, "spec": spec}); err != nil {
 				return err
 			}
-			if err := put(tx, name+"|labels", map[string]string{"io.cri-containerd.kind": "container", "io.kubernetes.pod.name": fmt.Sprint("pod", i), "io.kubernetes.container.name": "app"}); err != nil {
+			if err := treetest.Put(tx, name+"|labels", map[string]string{"io.cri-containerd.kind": "container", "io.kubernetes.pod.name": fmt.Sprint("pod", i), "io.kubernetes.container.name": "app"}); err != nil {
 				return err
 			}
-			if err := put(tx, name+"|extensions", map[string]string{"io.cri-containerd.container.metadata": extension}); err != nil {
+			if err := treetest.Put(tx, name+"|extensions", map[string]string{"io.cri-containerd.container.metadata": extension}); err != nil {
 				return err
 			}
 			snapshots[id] = tops[i%images]
@@ -136,7 +88,7 @@ func big(t testing.TB, containers, images, layers int) *treetest.Tree {
 			w.tree["r/io.containerd.grpc.v1.cri/containers/"+id+"/status"] = &fstest.MapFile{Data: []byte(`{"Pid":5,"StartedAt":1795339440836169956}`)}
 		}
 		for n, key := range order {
-			if err := put(tx, "v1|k8s.io|snapshots|overlayfs|"+key, map[string]string{"name": fmt.Sprintf("k8s.io/%d/%s", n+1, key), "parent": snapshots[key], "createdat": at, "updatedat": at}); err != nil {
+			if err := treetest.Put(tx, "v1|k8s.io|snapshots|overlayfs|"+key, map[string]string{"name": fmt.Sprintf("k8s.io/%d/%s", n+1, key), "parent": snapshots[key], "createdat": at, "updatedat": at}); err != nil {
 				return err
 			}
 		}
@@ -146,14 +98,14 @@ func big(t testing.TB, containers, images, layers int) *treetest.Tree {
 		number := map[string]int{}
 		for n, key := range order {
 			number[key] = n + 1
-			v := map[string]string{"id": string(binary.AppendUvarint(nil, uint64(n+1))), "kind": "\x03", "createdat": at, "size": "\x02", "inodes": "\x02"}
+			v := map[string]string{"id": treetest.Uvarint(uint64(n + 1)), "kind": "\x03", "createdat": at, "size": "\x02", "inodes": "\x02"}
 			if p := snapshots[key]; p != "" {
 				v["parent"] = fmt.Sprintf("k8s.io/%d/%s", number[p], p)
 			}
 			if !strings.HasPrefix(key, "sha256:") {
 				v["kind"] = "\x02"
 			}
-			if err := put(tx, fmt.Sprintf("v1|snapshots|k8s.io/%d/%s", n+1, key), v); err != nil {
+			if err := treetest.Put(tx, fmt.Sprintf("v1|snapshots|k8s.io/%d/%s", n+1, key), v); err != nil {
 				return err
 			}
 		}

@@ -231,6 +231,25 @@ func (sn *snapshotter) layerDir(be *backend) string {
 // full says whether each snapshot of the snapshotter is a whole tree and not a difference.
 func (sn *snapshotter) full() bool { return sn.name == "native" || sn.name == "btrfs" }
 
+// Rootfs names the folders of the snapshot called key in a namespace. Docker
+// 29 and later, and 23 and later with the feature containerd-snapshotter, keep a
+// container's files so: the key is the container's id, in the namespace moby, and
+// its parent, called by the id and "-init", counts as an init layer.
+func (s *Store) Rootfs(namespace, snapshotterName, key string) runtimes.Rootfs {
+	s.once.Do(s.load)
+	for _, ns := range s.namespaces {
+		if ns.name != namespace {
+			continue
+		}
+		r := s.rootfs(ns, snapshotterName, key)
+		if len(r.Lower) > 0 && r.Lower[0].Key == key+"-init" {
+			r.InitLayers = 1
+		}
+		return r
+	}
+	return runtimes.Rootfs{Problem: fmt.Errorf("%s has no namespace %q: %w", join(s.root, metaDB), namespace, fs.ErrNotExist)}
+}
+
 // rootfs names the folders of a container's root filesystem, as the snapshotter
 // would mount them: plugins/snapshots/overlay/overlay.go, mounts.
 func (s *Store) rootfs(ns *namespace, snapshotterName, key string) runtimes.Rootfs {

@@ -43,6 +43,14 @@ func (s *Store) Containers() iter.Seq2[runtimes.Container, error] {
 	}
 }
 
+// InContainerd says whether containerd keeps a container's files, as Docker 29
+// does: they are the snapshot c.Snapshot of the snapshotter c.Snapshotter in the
+// namespace Moby, of the containerd that the node runs or of dockerd's own below
+// containerd/daemon of the data root.
+func InContainerd(c *runtimes.Container) bool {
+	return c.Runtime == runtimes.Docker && c.Snapshot == c.ID && c.Rootfs.Problem != nil
+}
+
 func (s *Store) container(id string) (runtimes.Container, error) {
 	at := join(s.root, containersDir+"/"+id)
 	c := runtimes.Container{ID: id, Name: id[:12], Kind: runtimes.KindContainer, Runtime: runtimes.Docker, State: runtimes.StateUnknown, StorePath: s.root}
