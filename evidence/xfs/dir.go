@@ -3,7 +3,6 @@ package xfs
 import (
 	"bytes"
 	"fmt"
-	"io/fs"
 	"iter"
 
 	"lagan/evidence"
@@ -333,33 +332,4 @@ func (b *batch) take() []evidence.Entry {
 	out := b.ents
 	b.names, b.ents, b.ends = b.names[:0], b.ents[:0], b.ends[:0]
 	return out
-}
-
-// Lookup returns the entry called name, or fs.ErrNotExist.
-func (f *FS) Lookup(dir evidence.Ino, name string) (evidence.Entry, error) {
-	d, err := f.folder(dir)
-	if err != nil {
-		return evidence.Entry{}, err
-	}
-	var found evidence.Entry
-	var failed error
-	f.eachEntry(&d, func(n []byte, ino uint64, ft uint8) bool {
-		if string(n) == name {
-			found = evidence.Entry{Name: name, Ino: evidence.Ino(ino), Type: entryType(ft)}
-			return false
-		}
-		return true
-	}, func(err error) bool {
-		if failed == nil {
-			failed = err
-		}
-		return true
-	})
-	switch {
-	case found.Name != "":
-		return found, nil
-	case failed != nil:
-		return evidence.Entry{}, failed
-	}
-	return evidence.Entry{}, fs.ErrNotExist
 }

@@ -26,6 +26,10 @@ const (
 	magicDir3Data   = 0x58444433 // XFS_DIR3_DATA_MAGIC, "XDD3"
 	magicDANode     = 0xfebe     // XFS_DA_NODE_MAGIC
 	magicDA3Node    = 0x3ebe     // XFS_DA3_NODE_MAGIC
+	magicDirLeaf1   = 0xd2f1     // XFS_DIR2_LEAF1_MAGIC
+	magicDirLeafN   = 0xd2ff     // XFS_DIR2_LEAFN_MAGIC
+	magicDir3Leaf1  = 0x3df1     // XFS_DIR3_LEAF1_MAGIC
+	magicDir3LeafN  = 0x3dff     // XFS_DIR3_LEAFN_MAGIC
 	magicAttrLeaf   = 0xfbee     // XFS_ATTR_LEAF_MAGIC
 	magicAttr3Leaf  = 0x3bee     // XFS_ATTR3_LEAF_MAGIC
 	magicAttrRemote = 0x5841524d // XFS_ATTR3_RMT_MAGIC, "XARM"

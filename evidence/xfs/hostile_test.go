@@ -140,7 +140,7 @@ func metadata(f *FS) []int64 {
 // TestMutants reads images of which bytes of metadata were changed. A bad
 // checksum keeps nothing from being decoded.
 func TestMutants(t *testing.T) {
-	rounds := 150
+	rounds := 100
 	if testing.Short() {
 		rounds = 20
 	}
