@@ -22,8 +22,8 @@ type device struct {
 	id uint64
 }
 
-// readSuper returns the newest superblock of a device that is whole, or of
-// those that aren't the first.
+// readSuper returns the first superblock of a device that is whole, or else
+// the first.
 func readSuper(d Device, warn func(error)) (super, error) {
 	var best *super
 	var problems []error
@@ -50,8 +50,12 @@ func readSuper(d Device, warn func(error)) (super, error) {
 		if !s.csumOK {
 			problems = append(problems, fmt.Errorf("superblock at %#x: bad checksum: %w", at, evidence.ErrCorrupt))
 		}
-		if best == nil || s.csumOK && (!best.csumOK || s.generation > best.generation) {
+		switch {
+		case best == nil || s.csumOK && !best.csumOK:
 			best = &s
+		case s.csumOK && s.generation > best.generation:
+			// The kernel writes the first one first, and mounts by no other.
+			problems = append(problems, fmt.Errorf("superblock at %#x: of generation %d, newer than %d, which is used: %w", at, s.generation, best.generation, evidence.ErrCorrupt))
 		}
 	}
 	switch {
