@@ -51,7 +51,7 @@ func TestDescribe(t *testing.T) {
 		if got := strings.Join(d.Features, " "); d.Type != w.typ || got != w.features {
 			t.Errorf("%s: %s with %q, want %s with %q", name, d.Type, got, w.typ, w.features)
 		}
-		if d.BlockSize != 1024 || d.Size != 8<<20 || d.Created.IsZero() || d.Mounted.IsZero() || len(d.UUID) != 36 || d.Journal.State != evidence.JournalNone {
+		if d.BlockSize != 1024 || d.Size != 12<<20 || d.Created.IsZero() || d.Mounted.IsZero() || len(d.UUID) != 36 || d.Journal.State != evidence.JournalNone {
 			t.Errorf("%s: %+v", name, d)
 		}
 	}

@@ -31,8 +31,8 @@ type variant struct {
 
 var variants = []variant{
 	{"ext4", []string{"mkfs.ext4"}, 32, 900},
-	{"inline", []string{"mkfs.ext4", "-b", "1024", "-N", "3000", "-O", "^has_journal,inline_data,ea_inode"}, 8, 240},
-	{"ext2", []string{"mkfs.ext2", "-b", "1024", "-I", "128", "-N", "3000"}, 8, 240},
+	{"inline", []string{"mkfs.ext4", "-b", "1024", "-N", "3000", "-O", "^has_journal,inline_data,ea_inode"}, 12, 240},
+	{"ext2", []string{"mkfs.ext2", "-b", "1024", "-I", "128", "-N", "3000"}, 12, 240},
 	{"ext3", []string{"mkfs.ext3"}, 32, 300},
 	{"2k", []string{"mkfs.ext4", "-b", "2048"}, 32, 900},
 	{"uninit_bg", []string{"mkfs.ext4", "-O", "^metadata_csum,uninit_bg"}, 32, 300},

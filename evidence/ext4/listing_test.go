@@ -128,18 +128,27 @@ func (r record) String() string {
 	return s
 }
 
-// list reads everything that a path leads to.
+// list reads everything that a path leads to, and expects no error.
 func list(t testing.TB, fs *FS) map[string]string {
 	t.Helper()
-	out := map[string]string{}
-	err := evidence.Walk(fs, fs.Root(), func(path string, e evidence.Entry, info evidence.Info, err error) error {
+	out, errs := listing(fs)
+	for _, err := range errs {
+		t.Error(err)
+	}
+	return out
+}
+
+func listing(fs *FS) (out map[string]string, errs []error) {
+	out = map[string]string{}
+	evidence.Walk(fs, fs.Root(), func(path string, e evidence.Entry, info evidence.Info, err error) error {
 		if err != nil {
-			t.Errorf("/%s: %v", path, err)
+			errs = append(errs, fmt.Errorf("/%s: %w", path, err))
 			return nil
 		}
 		r := record{info: info}
+		var failed error
 		if r.xattrs, err = fs.Xattrs(e.Ino); err != nil {
-			t.Errorf("/%s: %v", path, err)
+			failed = err
 		}
 		switch info.Type {
 		case evidence.TypeSymlink:
@@ -147,16 +156,16 @@ func list(t testing.TB, fs *FS) map[string]string {
 		case evidence.TypeFile:
 			r.sum, err = sum(fs, e.Ino)
 		}
-		if err != nil && !errors.Is(err, evidence.ErrUnsupported) {
-			t.Errorf("/%s: %v", path, err)
+		if !errors.Is(err, evidence.ErrUnsupported) {
+			failed = errors.Join(failed, err)
+		}
+		if failed != nil {
+			errs = append(errs, fmt.Errorf("/%s: %w", path, failed))
 		}
 		out["/"+path] = r.String()
 		return nil
 	})
-	if err != nil {
-		t.Error(err)
-	}
-	return out
+	return out, errs
 }
 
 func sum(fs *FS, ino evidence.Ino) (string, error) {
