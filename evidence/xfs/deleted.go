@@ -61,10 +61,26 @@ func (f *FS) freed(agno uint32, yield func(evidence.DeletedInode, error) bool) b
 		if err != nil || d.mode != 0 || be.Uint64(raw[diCtime:]) == 0 {
 			return true
 		}
-		info := f.info(&d)
-		info.FromJournal = f.changed(&d)
-		more = yield(evidence.DeletedInode{Ino: evidence.Ino(d.ino), Info: info, Deleted: info.Ctime}, nil)
+		more = yield(f.freedInode(&d, off), nil)
 		return more
 	})
 	return more
+}
+
+// freedInode says what is left of a freed inode. Where only the log says that it
+// was freed, the disk still holds it as it was before, mode and size too.
+func (f *FS) freedInode(d *dinode, off int64) evidence.DeletedInode {
+	out := evidence.DeletedInode{Ino: evidence.Ino(d.ino), Info: f.info(d), Deleted: d.time(diCtime)}
+	out.Info.FromJournal = f.changed(d)
+	if !out.Info.FromJournal {
+		return out
+	}
+	raw := make([]byte, len(d.raw))
+	if n, _ := f.raw.ReadAt(raw, off); n < len(raw) {
+		return out
+	}
+	if old, err := f.decodeInode(d.ino, off, raw); err == nil && old.mode != 0 {
+		out.Info = f.info(&old)
+	}
+	return out
 }

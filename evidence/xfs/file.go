@@ -90,11 +90,13 @@ func (r *file) ReadAt(p []byte, off int64) (int, error) {
 // read reads what lies within bytes into the extent.
 func (r *file) read(p []byte, e extent, within uint64) (int, error) {
 	f := r.fork.fs
-	pos, err := f.blockOffset(e.start, e.count)
+	skip, in := within>>f.sb.blockLog, within&uint64(f.sb.blockSize-1)
+	blocks := (in + uint64(len(p)) + uint64(f.sb.blockSize) - 1) >> f.sb.blockLog
+	pos, err := f.blockOffset(e.start+skip, blocks)
 	if err != nil {
 		return 0, r.fork.corrupt("extent at block %#x: %v", e.off, err)
 	}
-	pos += int64(within)
+	pos += int64(in)
 	n, err := f.dev.ReadAt(p, pos)
 	if n == len(p) {
 		return n, nil

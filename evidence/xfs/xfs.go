@@ -25,6 +25,7 @@ import (
 // FS is an XFS filesystem. Its methods may be called from several goroutines.
 type FS struct {
 	dev     io.ReaderAt  // with the log replayed, where it was
+	raw     io.ReaderAt  // as it lies on the disk
 	log     *xlog.Result // nil where nothing was replayed
 	size    int64
 	sb      super
@@ -43,7 +44,7 @@ func Open(r io.ReaderAt, size int64, o evidence.Options) (*FS, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &FS{dev: r, size: size, sb: sb, opts: o}
+	f := &FS{dev: r, raw: r, size: size, sb: sb, opts: o}
 	f.openLog()
 	if f.log != nil { // the superblock may be among what was replayed
 		if sb, more, err := findSuper(f.dev, size); err == nil {

@@ -92,6 +92,29 @@ func TestConvertACL(t *testing.T) {
 	}
 }
 
+// TestShortAttrs decodes attributes of every namespace; the filesystem's own and
+// those that are half written stay hidden.
+func TestShortAttrs(t *testing.T) {
+	entry := func(flags byte, name, value string) []byte {
+		return append([]byte{byte(len(name)), byte(len(value)), flags}, name+value...)
+	}
+	b := slices.Concat([]byte{0, 0, 8, 0}, entry(0, "u", "1"), entry(attrRoot, "r", ""), entry(attrSecure, "s", "333"), entry(attrParent, "p", "4"),
+		entry(attrIncomplete, "i", "5"), entry(attrVerity, "v", "6"), entry(attrRoot, aclFile, "bad"), entry(attrSecure, aclDefault, "x"))
+	be.PutUint16(b, uint16(len(b)))
+	for cut := range len(b) + 1 {
+		got := ""
+		err := shortAttrs(9, b[:cut], func(a attr) {
+			if !a.hidden() {
+				got += fmt.Sprintf("%s=%s%s ", a.fullName(), a.value, a.aclName())
+			}
+		})
+		want := "user.u=1 trusted.r= security.s=333 trusted.SGI_ACL_FILE=badsystem.posix_acl_access security.SGI_ACL_DEFAULT=x "
+		if !strings.HasPrefix(want, got) || (err == nil) != (cut == len(b)) || !ours(err) || err == nil && got != want {
+			t.Errorf("%d bytes: %q, %v", cut, got, err)
+		}
+	}
+}
+
 func TestShortForm(t *testing.T) {
 	f := &FS{}
 	f.sb.version, f.sb.incompat = sbVersion5, incompatFType
