@@ -128,7 +128,7 @@ func Compare(tb testing.TB, im Image, want []byte) {
 // places. Every error has to be one of the readers' own.
 func Fuzz(tb testing.TB, im Image, err error) {
 	tb.Helper()
-	if err == nil {
+	if err == nil && im != nil {
 		size := im.Size()
 		if size < 0 {
 			tb.Fatalf("size %d", size)

@@ -42,7 +42,10 @@ type sparse struct {
 	grains  *piece.Cache[int64] // unpacked, by offset in the extent
 	unpack  io.ReaderAt
 	inflate sync.Pool
-	found   map[int64]int64 // without tables: offset of a grain's marker, by the grain's number
+	// Without tables: the offsets of grains' markers by the grains' numbers, and
+	// the number behind the last, where what was cut off begins.
+	found map[int64]int64
+	cutAt int64
 }
 
 // openSparse reads the header of an extent, or its footer where that is the better one.
@@ -177,6 +180,9 @@ func (s *sparse) locate(off int64) (piece.Extent, error) {
 
 // grainAt returns the offset in the file of grain n, or 0.
 func (s *sparse) grainAt(n int64) (int64, error) {
+	if s.found != nil && n >= s.cutAt {
+		return 0, fmt.Errorf("vmdk: the stream was cut off before sector %d: %w", n*(s.grain/sector), evidence.ErrCorrupt)
+	}
 	if s.found != nil {
 		return s.found[n], nil
 	}
@@ -280,6 +286,7 @@ func (s *sparse) scanMarkers(off int64) error {
 			break
 		}
 		s.found[int64(val)/grain] = off
+		s.cutAt = max(s.cutAt, int64(val)/grain+1)
 		off += (markerHeader + size + sector - 1) / sector * sector
 	}
 	if len(s.found) == 0 {
