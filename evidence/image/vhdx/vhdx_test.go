@@ -64,7 +64,8 @@ func TestLog(t *testing.T) {
 	for _, off := range headerOffs {
 		head := b[off : off+headerSize]
 		if binary.LittleEndian.Uint64(head[8:]) == h.sequence {
-			copy(head[48:64], b[h.logOff+32:])
+			// The second write's entry; QEMU begins a log of a new id with each.
+			copy(head[48:64], b[h.logOff+2*logSector+32:])
 			binary.LittleEndian.PutUint32(head[4:], 0)
 			binary.LittleEndian.PutUint32(head[4:], crc32.Checksum(head, castagnoli))
 		}
