@@ -19,13 +19,18 @@ type churn struct {
 	top   string
 	seed  uint64
 	ops   []func(*writer)
+	names int // file names a folder
 	stop  atomic.Bool
 	group sync.WaitGroup
 }
 
-// newChurn prepares writers; plain leaves out what makes a fast commit a full one.
-func newChurn(top string, seed uint64, plain bool) *churn {
-	c := &churn{top: top, seed: seed, ops: ops}
+// newChurn prepares writers; plain leaves out what makes a fast commit a full
+// one, small makes do with few files.
+func newChurn(top string, seed uint64, plain, small bool) *churn {
+	c := &churn{top: top, seed: seed, ops: ops, names: 120}
+	if small {
+		c.names = 20
+	}
 	if plain {
 		c.ops = ops[:plainOps]
 	}
@@ -38,10 +43,10 @@ func (c *churn) prepare() {
 	for i := range folders {
 		os.MkdirAll(w.folder(i), 0o755)
 	}
-	for range 600 {
+	for range 5 * c.names {
 		w.create()
 	}
-	for range 200 {
+	for range 2 * c.names {
 		w.step()
 	}
 	w.close()
@@ -67,20 +72,18 @@ func (c *churn) wait() {
 	c.group.Wait()
 }
 
-const (
-	folders = 6
-	names   = 120
-)
+const folders = 6
 
 type writer struct {
 	top  string
 	ops  []func(*writer)
+	n    int // names
 	rng  *rand.Rand
 	open []*os.File // deleted or not, held open
 }
 
 func (c *churn) writer(i uint64) *writer {
-	return &writer{top: c.top, ops: c.ops, rng: rand.New(rand.NewPCG(c.seed, i))}
+	return &writer{top: c.top, ops: c.ops, n: c.names, rng: rand.New(rand.NewPCG(c.seed, i))}
 }
 
 func (w *writer) close() {
@@ -99,7 +102,7 @@ func (w *writer) folder(i int) string {
 }
 
 func (w *writer) path() string {
-	name := fmt.Sprintf("f%d", w.rng.IntN(names))
+	name := fmt.Sprintf("f%d", w.rng.IntN(w.n))
 	if w.rng.IntN(8) == 0 {
 		name += strings.Repeat("-long", w.rng.IntN(40))
 	}

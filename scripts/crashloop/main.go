@@ -28,6 +28,7 @@ type options struct {
 	seed                           uint64
 	longest                        time.Duration
 	golden                         string
+	small                          bool
 }
 
 func main() {
@@ -39,6 +40,7 @@ func main() {
 	flag.StringVar(&o.lagan, "lagan", "", "compare the output of this lagan instead of the packages")
 	flag.StringVar(&o.work, "work", "", "folder for the images (default: a temporary one)")
 	flag.StringVar(&o.golden, "golden", "", "keep each round's image and what the kernel showed of it in this folder")
+	flag.BoolVar(&o.small, "small", false, "small images and few files, as testdata wants them (ext4)")
 	flag.DurationVar(&o.longest, "longest", 1500*time.Millisecond, "longest time that the writers run")
 	flag.Parse()
 	if err := run(o); err != nil {

@@ -26,8 +26,8 @@ type record struct {
 	Nlink  uint32            `json:"nlink"`
 	Inode  uint64            `json:"inode"`
 	Size   int64             `json:"size,omitempty"` // of files
-	Mtime  int64             `json:"mtime"`
-	Ctime  int64             `json:"ctime"`
+	Mtime  int64             `json:"mtime,omitempty"`
+	Ctime  int64             `json:"ctime,omitempty"`
 	Btime  int64             `json:"btime,omitempty"`
 	Target string            `json:"target,omitempty"`
 	Rdev   string            `json:"rdev,omitempty"`
