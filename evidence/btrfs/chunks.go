@@ -14,7 +14,10 @@ import (
 // fs/btrfs/tree-checker.c).
 func (c *chunk) check() error {
 	n := len(c.stripes)
-	bad := c.length == 0 || c.start+c.length < c.start || c.stripeLen == 0 || c.stripeLen&(c.stripeLen-1) != 0 || c.stripeLen > 1<<30
+	bad := c.length == 0 || c.start+c.length < c.start
+	if c.typ&groupStriped != 0 {
+		bad = bad || c.stripeLen == 0 || c.stripeLen&(c.stripeLen-1) != 0 || c.stripeLen > 1<<30
+	}
 	switch {
 	case c.typ&groupRAID10 != 0:
 		bad = bad || c.subStripes == 0 || n%int(max(c.subStripes, 1)) != 0
@@ -55,6 +58,13 @@ func (f *FS) locate(logical uint64) ([]physical, error) {
 	off := logical - c.start
 	left := c.length - off
 	n := uint64(len(c.stripes))
+	if c.typ&groupStriped == 0 {
+		var out []physical
+		for _, s := range c.stripes {
+			out = append(out, physical{s.dev, s.offset + off, left})
+		}
+		return out, nil
+	}
 	number, within := off/c.stripeLen, off%c.stripeLen
 	inStripe := min(c.stripeLen-within, left)
 	at := func(s, row uint64) physical {
@@ -72,19 +82,13 @@ func (f *FS) locate(logical uint64) ([]physical, error) {
 			out = append(out, at(first+s, number/factor))
 		}
 		return out, nil
-	case c.typ&(groupRAID5|groupRAID6) != 0:
-		data := n - 1
-		if c.typ&groupRAID6 != 0 {
-			data = n - 2
-		}
-		row := number / data
-		return []physical{at((number%data+row)%n, row)}, nil
 	}
-	var out []physical
-	for _, s := range c.stripes {
-		out = append(out, physical{s.dev, s.offset + off, left})
+	data := n - 1 // RAID5, RAID6: the parity moves from row to row
+	if c.typ&groupRAID6 != 0 {
+		data = n - 2
 	}
-	return out, nil
+	row := number / data
+	return []physical{at((number%data+row)%n, row)}, nil
 }
 
 // readCopy reads one copy of what is at a logical address. Which copies there

@@ -241,6 +241,8 @@ const (
 	groupRAID1C3 = 1 << 9
 	groupRAID1C4 = 1 << 10
 
+	groupStriped = groupRAID0 | groupRAID10 | groupRAID5 | groupRAID6
+
 	chunkSize  = 48 // struct btrfs_chunk without stripes
 	stripeSize = 32 // struct btrfs_stripe
 )
