@@ -31,7 +31,7 @@ var ranks = []struct {
 	{"runtimes", nil},
 	{"runtimes/containerd", []string{"evidence", "runtimes", "runtimes/boltdb", "runtimes/kubernetes", "runtimes/oci", "runtimes/internal/...", "internal/bin"}},
 	{"runtimes/docker", []string{"evidence", "runtimes", "runtimes/boltdb", "runtimes/kubernetes", "runtimes/oci", "runtimes/internal/...", "internal/bin"}},
-	{"runtimes/storage", []string{"evidence", "runtimes", "runtimes/boltdb", "runtimes/kubernetes", "runtimes/oci", "runtimes/internal/...", "internal/bin"}},
+	{"runtimes/storage", []string{"evidence", "runtimes", "runtimes/boltdb", "runtimes/sqlite", "runtimes/kubernetes", "runtimes/oci", "runtimes/internal/...", "internal/bin"}},
 	{"runtimes/internal/treetest", []string{"..."}}, // opens fixtures, for tests alone
 	{"runtimes/...", []string{"evidence", "runtimes", "internal/bin"}},
 	{"layers", []string{"evidence", "internal/bin"}},

@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 
 	"lagan/evidence"
 	"lagan/runtimes/boltdb"
 	"lagan/runtimes/oci"
+	"lagan/runtimes/sqlite"
 )
 
 // libpod is Podman's own state: the documents of containers and pods by id.
@@ -79,10 +81,12 @@ type podConfig struct {
 // databases are there, the SQLite one is in use.
 func (s *Store) openLibpod() *libpod {
 	for _, name := range []string{sqliteState, "libpod/" + sqliteState} {
-		if s.exists(join(s.root, name)) {
-			s.problem(fmt.Errorf("%s: Podman's state in SQLite: %w", join(s.root, name), evidence.ErrUnsupported))
-			return &libpod{}
+		l, err := s.readSQLite(join(s.root, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
 		}
+		s.problem(err)
+		return l
 	}
 	for _, name := range []string{boltState, boltStateOld} {
 		l, err := s.readBolt(join(s.root, name))
@@ -93,6 +97,68 @@ func (s *Store) openLibpod() *libpod {
 		return l
 	}
 	return nil
+}
+
+// open returns a file, nil where it isn't there.
+func (s *Store) open(name string) (*io.SectionReader, error) {
+	ino, err := evidence.Resolve(s.fsys, s.node, name, true)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s.fsys.Open(ino)
+}
+
+// readSQLite reads db.sql with its log or journal: libpod/sqlite_state_internal.go.
+func (s *Store) readSQLite(name string) (*libpod, error) {
+	l := &libpod{containers: make(map[string]documents), pods: make(map[string]documents)}
+	main, err := s.open(name)
+	if main == nil && err == nil {
+		return nil, fs.ErrNotExist
+	}
+	if err != nil {
+		return l, fmt.Errorf("opening %s: %w", name, err)
+	}
+	var beside [2]sqlite.File
+	for i, suffix := range []string{"-wal", "-journal"} {
+		f, err := s.open(name + suffix)
+		s.problem(err)
+		if f != nil {
+			beside[i] = f
+		}
+	}
+	db, err := sqlite.Open(main, beside[0], beside[1], func(err error) { s.problem(fmt.Errorf("%s: %w", name, err)) })
+	if err != nil {
+		return l, fmt.Errorf("%s: %w", name, err)
+	}
+	var failed []error
+	configs := func(table string, into map[string]documents, met func(string)) {
+		for row, err := range db.Rows(table) {
+			if err != nil {
+				failed = append(failed, err)
+				continue
+			}
+			into[row.Text("ID")] = documents{config: []byte(row.Text("JSON"))}
+			met(row.Text("ID"))
+		}
+	}
+	configs("ContainerConfig", l.containers, func(id string) { l.order = append(l.order, id) })
+	configs("PodConfig", l.pods, func(string) {})
+	for row, err := range db.Rows("ContainerState") {
+		if err != nil {
+			failed = append(failed, err)
+			continue
+		}
+		d := l.containers[row.Text("ID")]
+		d.state = []byte(row.Text("JSON"))
+		l.containers[row.Text("ID")] = d
+	}
+	if err := errors.Join(failed...); err != nil {
+		return l, fmt.Errorf("%s: %w", name, errors.Join(err, evidence.ErrCorrupt))
+	}
+	return l, nil
 }
 
 // readBolt reads bolt_state.db.

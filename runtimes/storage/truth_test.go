@@ -1,9 +1,13 @@
 package storage_test
 
 import (
+	"bytes"
 	"fmt"
 	"iter"
 	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -13,6 +17,7 @@ import (
 
 	"lagan/fixtures"
 	"lagan/runtimes"
+	"lagan/runtimes/boltdb"
 	"lagan/runtimes/internal/treetest"
 	"lagan/runtimes/storage"
 )
@@ -266,6 +271,82 @@ func TestDamage(t *testing.T) {
 				t.Errorf("said %q, want something of %q", said, c.says)
 			}
 		})
+	}
+}
+
+// TestSQLiteState moves the real state from bolt_state.db to db.sql, in the
+// tables of Podman 5 (libpod/sqlite_state_internal.go), once with the states
+// still in the write-ahead log: everything is read as before.
+func TestSQLiteState(t *testing.T) {
+	if _, err := exec.LookPath("sqlite3"); err != nil {
+		if os.Getenv("CI_REQUIRE_TOOLS") == "1" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	const root = "var/lib/containers/storage/"
+	tree := treetest.Load(t, treetest.Disk(t, "podman-ext4"), "/var/lib/containers/storage")
+	describe := func(tree fstest.MapFS) string {
+		fsys := treetest.New(tree)
+		s, err := storage.Open(fsys, fsys.Root(), "/var/lib/containers/storage")
+		if err != nil {
+			t.Fatal(err)
+		}
+		containers, said := collect(s.Containers())
+		var lines []string
+		for _, c := range containers {
+			lines = append(lines, fmt.Sprint(c.ID, c.Name, c.State, c.Started, c.Finished, c.PID, c.LogPath, c.Labels, c.Mounts, c.Image, len(c.Records)))
+		}
+		slices.Sort(lines)
+		return strings.Join(lines, "\n") + said
+	}
+	want := describe(tree)
+	db, err := boltdb.Open(bytes.NewReader(tree[root+"libpod/bolt_state.db"].Data), int64(len(tree[root+"libpod/bolt_state.db"].Data)), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := db.Bucket("ctr")
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(t.TempDir(), "db.sql")
+	commands := ".dbconfig no_ckpt_on_close on\nPRAGMA journal_mode=WAL;\n" +
+		"CREATE TABLE ContainerConfig(ID TEXT PRIMARY KEY NOT NULL, Name TEXT UNIQUE NOT NULL, PodID TEXT, JSON TEXT NOT NULL);\n" +
+		"CREATE TABLE ContainerState(ID TEXT PRIMARY KEY NOT NULL, State INTEGER NOT NULL, ExitCode INTEGER, JSON TEXT NOT NULL);\n" +
+		"CREATE TABLE PodConfig(ID TEXT PRIMARY KEY NOT NULL, Name TEXT UNIQUE NOT NULL, JSON TEXT NOT NULL);\nPRAGMA wal_checkpoint(TRUNCATE);\n"
+	for kv := range all.All() {
+		b, err := kv.Bucket()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for key, table := range map[string]string{"config": "ContainerConfig", "state": "ContainerState"} {
+			raw, err := b.Get(key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			commands += fmt.Sprintf("INSERT INTO %s VALUES('%s','%s',NULL,'%s');\n", table, kv.Key, kv.Key, strings.ReplaceAll(string(raw), "'", "''"))
+		}
+	}
+	cmd := exec.Command("sqlite3", "-batch", name)
+	cmd.Stdin = strings.NewReader(commands)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("sqlite3: %v: %s", err, out)
+	}
+	delete(tree, root+"libpod/bolt_state.db")
+	for _, suffix := range []string{"", "-wal"} {
+		raw, err := os.ReadFile(name + suffix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tree[root+"db.sql"+suffix] = &fstest.MapFile{Data: raw}
+	}
+	if got := describe(tree); got != want {
+		t.Errorf("from db.sql:\n%s\nfrom bolt_state.db:\n%s", got, want)
+	}
+	tree[root+"db.sql"] = &fstest.MapFile{Data: []byte("SQLite format 3\x00and no more")}
+	delete(tree, root+"db.sql-wal")
+	if got := describe(tree); !strings.Contains(got, "db.sql") {
+		t.Errorf("a broken db.sql is not said: %s", got)
 	}
 }
 
