@@ -7,6 +7,7 @@ import (
 
 	"lagan/evidence"
 	"lagan/evidence/btrfs"
+	"lagan/evidence/erofs"
 	"lagan/evidence/ext4"
 	"lagan/evidence/volume"
 	"lagan/evidence/xfs"
@@ -26,6 +27,7 @@ var openers = []opener{
 	{"btrfs", func(r io.ReaderAt, size int64, o evidence.Options) (evidence.FS, error) {
 		return opened(btrfs.Open(r, size, o))
 	}},
+	{"erofs", func(r io.ReaderAt, size int64, o evidence.Options) (evidence.FS, error) { return opened(erofs.Open(r, size, o)) }},
 	{"xfs", func(r io.ReaderAt, size int64, o evidence.Options) (evidence.FS, error) {
 		return opened(xfs.Open(r, size, o))
 	}},

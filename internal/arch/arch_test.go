@@ -27,6 +27,9 @@ var ranks = []struct {
 	{"evidence/memfs", []string{"evidence"}},
 	{"evidence/ext4", []string{"evidence", "evidence/jbd2", "internal/bin"}},
 	{"evidence/xfs", []string{"evidence", "evidence/xfs/xlog", "internal/bin"}},
+	{"evidence/image/piece", []string{"evidence", "internal/bin"}},
+	{"evidence/image/imagetest", []string{"..."}}, // runs the real tools, for tests alone
+	{"evidence/image/...", []string{"evidence", "evidence/image/piece", "internal/bin"}},
 	{"evidence/...", []string{"evidence", "internal/bin"}},
 	{"runtimes", nil},
 	{"runtimes/containerd", []string{"evidence", "runtimes", "runtimes/boltdb", "runtimes/kubernetes", "runtimes/oci", "runtimes/internal/...", "internal/bin"}},
@@ -151,7 +154,7 @@ func matches(pattern, pkg string) bool {
 }
 
 func isBanned(pkg, name string) bool {
-	if strings.HasPrefix(pkg, "scripts/") {
+	if strings.HasPrefix(pkg, "scripts/") || pkg == "evidence/image/imagetest" {
 		return name == "net/http" || name == "C" // they drive the kernel and the real tools
 	}
 	for _, b := range banned {
