@@ -244,7 +244,7 @@ func openOf(f *FS, ino evidence.Ino) error   { _, err := f.Open(ino); return err
 func statOf(f *FS, ino evidence.Ino) error   { _, err := f.Stat(ino); return err }
 func linkOf(f *FS, ino evidence.Ino) error   { _, err := f.ReadLink(ino); return err }
 func xattrsOf(f *FS, ino evidence.Ino) error { _, err := f.Xattrs(ino); return err }
-func readOf(f *FS, ino evidence.Ino) error   { _, err := evidence.ReadInode(f, ino, 1<<20); return err }
+func readOf(f *FS, ino evidence.Ino) error   { _, err := evidence.ReadInode(f, ino, 1<<24); return err }
 
 // TestOtherKinds asks inodes for what they are not.
 func TestOtherKinds(t *testing.T) {
