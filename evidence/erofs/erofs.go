@@ -176,7 +176,7 @@ func (f *FS) checkChecksum() {
 		n -= superOffset
 	}
 	b := make([]byte, n-8) // maxBlockBits bounds it
-	if _, err := f.r.ReadAt(b, superOffset+8); err != nil {
+	if err := readFull(f.r, b, superOffset+8); err != nil {
 		f.o.Warning(fmt.Errorf("checking the superblock: %w", err))
 		return
 	}
@@ -194,7 +194,7 @@ func (f *FS) readDevices(given []Device) error {
 	slot := make([]byte, devSlotSize)
 	for i := range int(f.sb.devices) {
 		at := (int64(f.sb.devSlot) + int64(i)) * devSlotSize
-		if _, err := f.r.ReadAt(slot, at); err != nil {
+		if err := readFull(f.r, slot, at); err != nil {
 			return fmt.Errorf("device slot at %#x: %w", at, err)
 		}
 		c := bin.LE(slot)

@@ -114,7 +114,7 @@ func (f *FS) Stat(ino evidence.Ino) (evidence.Info, error) {
 		return evidence.Info{}, err
 	}
 	info := evidence.Info{
-		Inode: in.nid, Type: in.typ(), Perm: in.mode & 0o7777, UID: in.uid, GID: in.gid, Nlink: in.nlink, Size: int64(in.size),
+		Inode: f.number(in.nid), Type: in.typ(), Perm: in.mode & 0o7777, UID: in.uid, GID: in.gid, Nlink: in.nlink, Size: int64(in.size),
 	}
 	if in.mtimeNsec < 1e9 {
 		info.Mtime = time.Unix(in.mtime, int64(in.mtimeNsec)).UTC()
@@ -125,6 +125,15 @@ func (f *FS) Stat(ino evidence.Ino) (evidence.Info, error) {
 		info.Minor = in.union&0xff | in.union>>12&0xfff00
 	}
 	return info, nil
+}
+
+// number returns st_ino: the inode number, but that the bit of the metabox
+// moves to bit 31 where there is one (erofs_nid_to_ino64, internal.h).
+func (f *FS) number(nid uint64) uint64 {
+	if f.sb.incompat&incompatMetabox == 0 {
+		return nid
+	}
+	return nid<<1&^(1<<32-1) | nid&(1<<31-1) | nid>>63<<31
 }
 
 // maxTarget is PATH_MAX, which bounds symbolic links.
