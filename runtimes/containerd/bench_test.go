@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"lagan/runtimes"
 	"lagan/runtimes/containerd"
 	"lagan/runtimes/internal/treetest"
 	"lagan/runtimes/oci"
@@ -114,13 +116,14 @@ func big(t testing.TB, containers, images, layers int) *treetest.Tree {
 	return treetest.New(w.tree)
 }
 
-// TestBigNode lists a node with 5,000 containers and 500 images; the figure to
-// reach is 2 seconds and 256 MiB.
+// TestBigNode lists a node with many containers and images. The figure to reach
+// is 5,000 and 500 (LAGAN_BIG_NODE=1) in 2 seconds and 256 MiB.
 func TestBigNode(t *testing.T) {
-	if testing.Short() {
-		t.Skip("builds large databases")
+	many, some := 800, 80
+	if os.Getenv("LAGAN_BIG_NODE") != "" {
+		many, some = 5000, 500
 	}
-	fsys := big(t, 5000, 500, 10)
+	fsys := big(t, many, some, 10)
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
@@ -135,7 +138,7 @@ func TestBigNode(t *testing.T) {
 	runtime.GC()
 	runtime.ReadMemStats(&after)
 	t.Logf("%d containers, %d images in %v; %d KiB held, %d MiB allocated", containers, images, took, (int64(after.HeapAlloc)-int64(before.HeapAlloc))>>10, (after.TotalAlloc-before.TotalAlloc)>>20)
-	if containers != 5000 || images != 500 || failed+alsoFailed != 0 {
+	if containers != many || images != some || failed+alsoFailed != 0 {
 		t.Errorf("%d containers, %d images, %d errors", containers, images, failed+alsoFailed)
 	}
 	runtime.KeepAlive(s)
@@ -151,6 +154,81 @@ func BenchmarkContainers(b *testing.B) {
 		}
 		if n, failed := count(s.Containers()); n != 2000 || failed != 0 {
 			b.Fatal(n, failed)
+		}
+	}
+}
+
+// TestSnapshotterElsewhere has the overlayfs snapshotter moved by root_path, and
+// a remote one beside containerd with a layer whose content is in a registry.
+func TestSnapshotterElsewhere(t *testing.T) {
+	w := writer{t, fstest.MapFS{}}
+	at := treetest.Stamp(time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC))
+	chain := "sha256:" + strings.Repeat("1", 64)
+	meta := treetest.Bolt(t, func(tx *bolt.Tx) error {
+		for _, name := range []string{"overlayfs", "stargz", "native", "erofs", "zfs"} {
+			if err := treetest.Put(tx, "v1|ns|containers|c-"+name, map[string]string{"snapshotter": name, "snapshotKey": "c", "createdat": at}); err != nil {
+				return err
+			}
+			for key, v := range map[string]string{"c": "ns/2/c", chain: "ns/1/" + chain} {
+				if err := treetest.Put(tx, "v1|ns|snapshots|"+name+"|"+key, map[string]string{"name": v, "createdat": at}); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	backend := treetest.Bolt(t, func(tx *bolt.Tx) error {
+		if err := treetest.Put(tx, "v1|snapshots|ns/1/"+chain, map[string]string{"id": "\x01", "kind": "\x03", "createdat": at}); err != nil {
+			return err
+		}
+		if err := treetest.Put(tx, "v1|snapshots|ns/1/"+chain+"|labels", map[string]string{"containerd.io/snapshot/remote": "remote snapshot"}); err != nil {
+			return err
+		}
+		return treetest.Put(tx, "v1|snapshots|ns/2/c", map[string]string{"id": "\x02", "kind": "\x02", "parent": "ns/1/" + chain, "createdat": at})
+	})
+	w.tree = treetest.Files(map[string]string{
+		"etc/containerd/config.toml":                                                "version = 2\n[plugins.\"io.containerd.snapshotter.v1.overlayfs\"]\n  root_path = \"/data/snap\"\n",
+		"var/lib/containerd/io.containerd.metadata.v1.bolt/meta.db":                 string(meta),
+		"data/snap/metadata.db":                                                     string(backend),
+		"var/lib/containerd-stargz-grpc/snapshotter/metadata.db":                    string(backend),
+		"var/lib/containerd/io.containerd.snapshotter.v1.native/metadata.db":        string(backend),
+		"var/lib/containerd/io.containerd.snapshotter.v1.erofs/metadata.db":         string(backend),
+		"var/lib/containerd/io.containerd.snapshotter.v1.zfs/metadata.db":           string(backend),
+		"var/lib/containerd/io.containerd.snapshotter.v1.btrfs/metadata.db":         "damaged",
+		"var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/empty": "",
+	})
+	fsys := treetest.New(w.tree)
+	s, err := containerd.Open(fsys, fsys.Root(), "/var/lib/containerd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(map[string]runtimes.Container)
+	var said []string
+	for c, err := range s.Containers() {
+		if err != nil {
+			said = append(said, err.Error())
+		} else {
+			got[c.ID] = c
+		}
+	}
+	if len(said) != 1 || !strings.Contains(said[0], "v1.btrfs/metadata.db") {
+		t.Errorf("said %q", said)
+	}
+	const root = "/var/lib/containerd/io.containerd.snapshotter.v1."
+	for _, c := range []struct {
+		id, upper, lower string
+		kind             runtimes.RootfsKind
+		problem          string
+	}{
+		{"c-overlayfs", "/data/snap/snapshots/2/fs", "/data/snap/snapshots/1/fs", runtimes.RootfsOverlay, "in a registry"},
+		{"c-stargz", "/var/lib/containerd-stargz-grpc/snapshotter/snapshots/2/fs", "/var/lib/containerd-stargz-grpc/snapshotter/snapshots/1/fs", runtimes.RootfsOverlay, "in a registry"},
+		{"c-native", root + "native/snapshots/2", root + "native/snapshots/1", runtimes.RootfsBind, "in a registry"},
+		{"c-erofs", root + "erofs/snapshots/2/fs", root + "erofs/snapshots/1/fs", runtimes.RootfsUnknown, `"erofs"`},
+		{"c-zfs", "", "", runtimes.RootfsUnknown, `"zfs"`},
+	} {
+		r := got[c.id].Rootfs
+		if r.Upper.Dir != c.upper || len(r.Lower) != 1 || r.Lower[0].Dir != c.lower || r.Kind != c.kind || r.Problem == nil || !strings.Contains(r.Problem.Error(), c.problem) {
+			t.Errorf("%s: %+v", c.id, r)
 		}
 	}
 }

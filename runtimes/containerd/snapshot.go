@@ -41,27 +41,19 @@ type snapshot struct {
 	err               error
 }
 
-// openSnapshotters reads the database of every snapshotter below the root. One
-// that was never used has none.
+// openSnapshotters reads the database of every snapshotter. One that was never
+// used has none.
 func (s *Store) openSnapshotters() map[string]*snapshotter {
 	out := make(map[string]*snapshotter)
-	ino, err := evidence.Resolve(s.fsys, s.node, s.root, true)
-	if err != nil {
-		s.problems = append(s.problems, err)
-		return out
-	}
-	entries, err := evidence.List(s.fsys, ino)
-	if err != nil {
-		s.problems = append(s.problems, fmt.Errorf("listing %s: %w", s.root, err))
-	}
-	for _, e := range entries {
-		name, ok := strings.CutPrefix(e.Name, snapshotterPrefix)
-		if !ok {
+	dirs := s.snapshotterDirs()
+	for _, name := range slices.Sorted(maps.Keys(dirs)) {
+		sn := &snapshotter{name: name, dir: dirs[name], byName: make(map[string]*backend)}
+		err := s.readBackends(sn)
+		if errors.Is(err, fs.ErrNotExist) && !strings.HasPrefix(sn.dir, s.root) {
 			continue
 		}
-		sn := &snapshotter{name: name, dir: join(s.root, e.Name), byName: make(map[string]*backend)}
 		out[name] = sn
-		if err := s.readBackends(sn); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			s.problems = append(s.problems, err)
 		}
 	}

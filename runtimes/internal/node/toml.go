@@ -12,14 +12,16 @@ type TOML map[string]map[string][]string
 func ParseTOML(text string) TOML {
 	out := TOML{"": {}}
 	table := ""
+	open := false // a list was met that nothing closes
 	for text != "" {
-		var line string
-		line, text, _ = strings.Cut(text, "\n")
+		line, rest, _ := strings.Cut(text, "\n")
+		whole := text
+		text = rest
 		line = strings.TrimSpace(line)
-		switch {
-		case line == "" || line[0] == '#':
+		if line == "" || line[0] == '#' {
 			continue
-		case line[0] == '[':
+		}
+		if line[0] == '[' {
 			table = tableName(line)
 			continue
 		}
@@ -28,12 +30,22 @@ func ParseTOML(text string) TOML {
 			continue
 		}
 		value = strings.TrimSpace(value)
-		// A list may go on over lines, up to its bracket.
-		for strings.HasPrefix(value, "[") && !closed(value) && text != "" {
-			line, text, _ = strings.Cut(text, "\n")
-			value += "\n" + line
+		var texts []string
+		switch {
+		case value == "":
+		case value[0] == '[' && !open:
+			// A list may go on over lines, up to its bracket.
+			from := strings.IndexByte(whole, '[')
+			var n int
+			if texts, n = scan(whole[from:]); n < 0 {
+				open = true
+				continue
+			}
+			text = whole[from+n:]
+		case value[0] == '"' || value[0] == '\'':
+			texts, _ = scan(value)
 		}
-		if texts := quoted(value); texts != nil {
+		if len(texts) > 0 {
 			if out[table] == nil {
 				out[table] = map[string][]string{}
 			}
@@ -64,51 +76,37 @@ func tableName(line string) string {
 	}, line)
 }
 
-// closed says whether a list's closing bracket was met outside of quotes and comments.
-func closed(value string) bool {
-	_, end := scan(value)
-	return end
-}
-
-// quoted returns the texts of a value: one, or those of a list. nil where it is of another type.
-func quoted(value string) []string {
-	if value == "" || value[0] != '"' && value[0] != '\'' && value[0] != '[' {
-		return nil
-	}
-	texts, _ := scan(value)
-	return texts
-}
-
-// scan collects the quoted texts of a value, and says whether a bracket closed it.
-func scan(value string) (texts []string, end bool) {
+// scan collects the quoted texts of a value, one or those of a list, and
+// returns how long the value is; -1 where it has no end.
+func scan(value string) (texts []string, length int) {
 	for i := 0; i < len(value); i++ {
 		switch c := value[i]; c {
 		case '#':
 			nl := strings.IndexByte(value[i:], '\n')
 			if nl < 0 {
-				return texts, false
+				return texts, -1
 			}
 			i += nl
 		case ']':
-			return texts, true
+			return texts, i + 1
 		case '"', '\'':
 			var b strings.Builder
 			j := i + 1
-			for ; j < len(value) && value[j] != c; j++ {
+			for ; j < len(value) && value[j] != c && value[j] != '\n'; j++ {
 				if c == '"' && value[j] == '\\' && j+1 < len(value) {
 					j++ // \" and \\, which are all that a path needs
 				}
 				b.WriteByte(value[j])
 			}
-			if j >= len(value) {
-				return texts, false
+			if j >= len(value) || value[j] != c {
+				return nil, -1
 			}
 			texts = append(texts, b.String())
 			i = j
 			if value[0] != '[' {
-				return texts, true
+				return texts, i + 1
 			}
 		}
 	}
-	return texts, false
+	return texts, -1
 }
