@@ -231,6 +231,9 @@ func (s *Store) applyContainer(c *runtimes.Container, ns *namespace, m *containe
 	}
 	if sb := s.sandbox(ns, c.Pod.SandboxID); sb != nil {
 		c.IP = sb.ip
+		if c.Hostname == "" { // the pod's, whose host name namespace the container shares
+			c.Hostname = sb.meta.Metadata.Config.Hostname
+		}
 		if c.Pod.Name == "" {
 			pod := &sb.meta.Metadata.Config.Metadata
 			c.Pod.Name, c.Pod.Namespace, c.Pod.UID = pod.Name, pod.Namespace, pod.UID

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"lagan/fixtures"
@@ -409,6 +410,23 @@ func TestBlankPages(t *testing.T) {
 		}
 		t.Logf("page %d of %d elements blank: %d containers, %d images, %d snapshots, %d errors", p.ID, p.Count, containers, images, snapshots, failed)
 	}
+}
+
+func TestMutants(t *testing.T) {
+	tree := treetest.Load(t, treetest.Disk(t, "eks-xfs"), "/var/lib/containerd", "/etc/containerd")
+	maps.DeleteFunc(tree, func(name string, f *fstest.MapFile) bool { return strings.Contains(name, "/volumes/") })
+	treetest.Mutants(t, tree, 150, func(fsys *treetest.Tree) {
+		if _, err := containerd.Roots(fsys, fsys.Root()); err != nil {
+			t.Error(err)
+		}
+		s, err := containerd.Open(fsys, fsys.Root(), "/var/lib/containerd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		count(s.Containers())
+		count(s.Images())
+		count(s.Snapshots())
+	})
 }
 
 // count returns how many items and how many errors a sequence has.

@@ -302,6 +302,25 @@ func TestDamage(t *testing.T) {
 	}
 }
 
+func TestMutants(t *testing.T) {
+	tree := treetest.Load(t, treetest.Disk(t, "docker-ext4"), "/var/lib/docker/containers", "/var/lib/docker/image", "/var/lib/docker/overlay2")
+	maps.DeleteFunc(tree, func(name string, f *fstest.MapFile) bool {
+		return strings.HasSuffix(name, ".log") || strings.HasSuffix(name, ".gz")
+	})
+	treetest.Mutants(t, tree, 150, func(fsys *treetest.Tree) {
+		s, err := docker.Open(fsys, fsys.Root(), "/var/lib/docker")
+		if err != nil {
+			t.Fatal(err)
+		}
+		containers, _ := count(s.Containers())
+		images, _ := count(s.Images())
+		count(s.Snapshots())
+		if len(containers) != 10 || len(images) < 13 {
+			t.Errorf("%d containers, %d images", len(containers), len(images))
+		}
+	})
+}
+
 // TestLinksAreRebuilt has no links in l/: the files called link stand in.
 func TestLinksAreRebuilt(t *testing.T) {
 	tree := treetest.Load(t, treetest.Disk(t, "docker-ext4"), "/var/lib/docker")

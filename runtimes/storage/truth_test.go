@@ -274,6 +274,23 @@ func TestDamage(t *testing.T) {
 	}
 }
 
+func TestMutants(t *testing.T) {
+	tree := treetest.Load(t, treetest.Disk(t, "podman-ext4"), "/var/lib/containers/storage", "/etc/containers")
+	maps.DeleteFunc(tree, func(name string, f *fstest.MapFile) bool { return strings.HasSuffix(name, ".gz") })
+	treetest.Mutants(t, tree, 150, func(fsys *treetest.Tree) {
+		if _, err := storage.Roots(fsys, fsys.Root()); err != nil {
+			t.Error(err)
+		}
+		s, err := storage.Open(fsys, fsys.Root(), "/var/lib/containers/storage")
+		if err != nil {
+			t.Fatal(err)
+		}
+		collect(s.Containers())
+		collect(s.Images())
+		collect(s.Snapshots())
+	})
+}
+
 // TestSQLiteState moves the real state from bolt_state.db to db.sql, in the
 // tables of Podman 5 (libpod/sqlite_state_internal.go), once with the states
 // still in the write-ahead log: everything is read as before.
