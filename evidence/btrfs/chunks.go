@@ -112,12 +112,15 @@ func (f *FS) readCopy(b []byte, logical uint64, copy int) error {
 	return nil
 }
 
-var errNoCopy = errors.New("no further copy")
+var (
+	errNoCopy        = errors.New("no further copy")
+	errMissingDevice = fmt.Errorf("on a device of the filesystem that is missing: %w", evidence.ErrUnsupported)
+)
 
 func (f *FS) readDevice(b []byte, p physical) error {
 	i := slices.IndexFunc(f.devices, func(d device) bool { return d.id == p.dev })
 	if i < 0 {
-		return fmt.Errorf("device %d of the filesystem is missing: %w", p.dev, evidence.ErrUnsupported)
+		return fmt.Errorf("device %d, offset %#x: %w", p.dev, p.offset, errMissingDevice)
 	}
 	d := &f.devices[i]
 	if p.offset >= uint64(d.Size) || uint64(len(b)) > uint64(d.Size)-p.offset {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"math"
 	"sort"
 	"sync"
@@ -177,18 +178,45 @@ func (r *reader) decompress(e *fileExtent) ([]byte, error) {
 	return plain, nil
 }
 
-// readData reads file content, compared with its checksums. A copy that
-// disagrees with them is passed over; if all do, the first is taken and said.
+// readData reads file content, compared with its checksums, which are of whole
+// sectors. A copy that disagrees with them is passed over; if all do, the first
+// is taken and said.
 func (f *FS) readData(b []byte, logical uint64, sums bool) error {
-	if err := f.readLogical(b, logical); err != nil || !sums {
+	if !sums || f.csums.root.address == 0 {
+		return f.readLogical(b, logical)
+	}
+	sector := uint64(f.super.sectorSize)
+	for len(b) > 0 {
+		n := uint64(len(b))
+		within := logical % sector
+		if within == 0 && n >= sector {
+			n -= n % sector
+			if err := f.readSectors(b[:n], logical); err != nil {
+				return err
+			}
+		} else {
+			whole := make([]byte, sector)
+			if err := f.readSectors(whole, logical-within); err != nil {
+				return err
+			}
+			n = uint64(copy(b, whole[within:]))
+		}
+		b, logical = b[n:], logical+n
+	}
+	return nil
+}
+
+// readSectors is readData for whole sectors.
+func (f *FS) readSectors(b []byte, logical uint64) error {
+	if err := f.readLogical(b, logical); err != nil {
 		return err
 	}
 	sector := uint64(f.super.sectorSize)
 	for at, want := range f.dataSums(logical, logical+uint64(len(b))) {
-		if at < logical || at+sector > logical+uint64(len(b)) {
-			continue // only a part of the sector was read
+		if at < logical || (at-logical)%sector != 0 || at-logical > uint64(len(b))-sector {
+			continue // an item that isn't aligned
 		}
-		got := b[at-logical : at-logical+sector]
+		got := b[at-logical:][:sector]
 		if bytes.Equal(checksum(f.super.csumType, got), want) {
 			continue
 		}
@@ -217,11 +245,8 @@ func (f *FS) readGood(b []byte, logical uint64, want []byte) bool {
 
 // dataSums yields the checksums of the sectors between two logical addresses,
 // as far as they can be read.
-func (f *FS) dataSums(from, to uint64) func(func(uint64, []byte) bool) {
+func (f *FS) dataSums(from, to uint64) iter.Seq2[uint64, []byte] {
 	return func(yield func(uint64, []byte) bool) {
-		if f.csums.root.address == 0 {
-			return
-		}
 		size, sector := csumLength(f.super.csumType), uint64(f.super.sectorSize)
 		// An item covers at most what fits a leaf: the one that has the first
 		// sector begins so far before it, at most.

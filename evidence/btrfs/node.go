@@ -140,7 +140,8 @@ func (f *FS) readNode(at block, first []byte) (*node, error) {
 			continue
 		}
 		if grade == gradeWhole && err == nil {
-			if failed != nil || best != nil {
+			// That devices are missing was said once.
+			if failed != nil && !errors.Is(failed, errMissingDevice) || best != nil {
 				f.warn(errors.Join(failed, bestErr, fmt.Errorf("tree block %#x: copy %d is used", at.address, copy+1)))
 			}
 			if keep {
