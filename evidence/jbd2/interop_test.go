@@ -148,3 +148,48 @@ func TestE2fsck(t *testing.T) {
 		})
 	}
 }
+
+// TestCorpora compares the replay of the journals in e2fsprogs' own test images
+// with debugfs's. Those whose journal is damaged it may refuse.
+func TestCorpora(t *testing.T) {
+	top := os.Getenv("LAGAN_CORPORA")
+	if top == "" {
+		t.Skip("LAGAN_CORPORA is not set")
+	}
+	tool(t, "debugfs", "dumpe2fs", "gzip", "cp")
+	packed, err := filepath.Glob(filepath.Join(top, "e2fsprogs", "j_*", "image.gz"))
+	if err != nil || len(packed) == 0 {
+		t.Skip("no images of e2fsprogs")
+	}
+	replayed := 0
+	for _, p := range packed {
+		t.Run(filepath.Base(filepath.Dir(p)), func(t *testing.T) {
+			image := filepath.Join(t.TempDir(), "image")
+			b, err := exec.Command("gzip", "-dc", p).Output()
+			if err != nil {
+				t.Skip(err)
+			}
+			if err := os.WriteFile(image, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			head, _ := exec.Command("dumpe2fs", "-h", image).Output()
+			if !strings.Contains(string(head), "needs_recovery") || !strings.Contains(string(head), "Journal inode:            8") {
+				t.Skip("nothing to replay")
+			}
+			if out, err := exec.Command("debugfs", "-n", "-w", "-R", "journal_run", copyOf(t, image)).CombinedOutput(); err != nil || strings.Contains(string(out), "journal_run:") {
+				t.Skipf("debugfs refuses: %s", out)
+			}
+			log := compareWithE2fsck(t, image)
+			t.Logf("%d transactions, %d blocks, %d revoked; %s", len(log.Transactions), log.Replaced, log.Revoked, log.Note)
+			replayed++
+		})
+	}
+	t.Logf("%d journals compared", replayed)
+}
+
+func copyOf(t *testing.T, image string) string {
+	t.Helper()
+	to := filepath.Join(t.TempDir(), "copy")
+	output(t, "", "cp", image, to)
+	return to
+}
