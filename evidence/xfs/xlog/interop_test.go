@@ -48,7 +48,7 @@ func run(t *testing.T, name string, args ...string) string {
 }
 
 // fixture opens the root filesystem of the node disk whose log is dirty.
-func fixture(t *testing.T) (*io.SectionReader, Geometry) {
+func fixture(t testing.TB) (*io.SectionReader, Geometry) {
 	t.Helper()
 	f, err := os.Open(fixtures.Disk(t, "eks-xfs"))
 	if err != nil {
@@ -375,4 +375,15 @@ func keys(a, b map[string]string) []string {
 	}
 	sort.Strings(out)
 	return out
+}
+
+// BenchmarkReplay replays the log of a real node.
+func BenchmarkReplay(b *testing.B) {
+	dev, g := fixture(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Replay(dev, dev.Size(), g, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

@@ -1,6 +1,8 @@
 package xlog
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -53,25 +55,37 @@ func (o *overlay) disk(p []byte, off int64) error {
 	return fmt.Errorf("reading %#x bytes at %#x: %w", len(p), off, err)
 }
 
-// read fills p from what is at off by now.
+// load returns the page at off, reading it from the disk on first use unless
+// all of it is about to be overwritten. Nil says that there are too many.
+func (o *overlay) load(off int64, blank bool) (*page, error) {
+	pg, ok := o.pages[off]
+	if ok || len(o.pages) >= maxPages {
+		return pg, nil
+	}
+	pg = &page{off: off, data: make([]byte, pageSize)}
+	if !blank {
+		if err := o.disk(pg.data, off); err != nil {
+			return nil, err
+		}
+	}
+	o.pages[off] = pg
+	return pg, nil
+}
+
+// read fills p from what is at off by now. What replay reads it writes back, as a
+// rule, so the pages are kept.
 func (o *overlay) read(p []byte, off int64) error {
 	for len(p) > 0 {
-		at := off - off%pageSize
-		n := min(int(at+pageSize-off), len(p))
-		pg, ok := o.pages[at]
-		if !ok {
-			// One read for all that was never written.
-			for n < len(p) {
-				if _, ok := o.pages[off+int64(n)]; ok {
-					break
-				}
-				n = min(n+pageSize, len(p))
-			}
-			if err := o.disk(p[:n], off); err != nil {
-				return err
-			}
-		} else {
-			copy(p[:n], pg.data[off-at:])
+		in := off % pageSize
+		n := min(int(pageSize-in), len(p))
+		pg, err := o.load(off-in, false)
+		if err != nil {
+			return err
+		}
+		if pg != nil {
+			copy(p[:n], pg.data[in:])
+		} else if err := o.disk(p[:n], off); err != nil {
+			return err
 		}
 		p, off = p[n:], off+int64(n)
 	}
@@ -81,22 +95,15 @@ func (o *overlay) read(p []byte, off int64) error {
 // write puts p at off.
 func (o *overlay) write(p []byte, off int64) error {
 	for len(p) > 0 {
-		at := off - off%pageSize
-		n := min(int(at+pageSize-off), len(p))
-		pg, ok := o.pages[at]
-		if !ok {
-			if len(o.pages) >= maxPages {
-				return errTooMuch
-			}
-			pg = &page{off: at, data: make([]byte, pageSize)}
-			if n < pageSize {
-				if err := o.disk(pg.data, at); err != nil {
-					return err
-				}
-			}
-			o.pages[at] = pg
+		in := int(off % pageSize)
+		n := min(pageSize-in, len(p))
+		pg, err := o.load(off-int64(in), n == pageSize)
+		if err != nil {
+			return err
 		}
-		in := int(off - at)
+		if pg == nil {
+			return errTooMuch
+		}
 		copy(pg.data[in:], p[:n])
 		for u := in / changeUnit; u <= (in+n-1)/changeUnit; u++ {
 			pg.dirty |= 1 << u
@@ -113,35 +120,45 @@ type image struct {
 	pages []*page
 }
 
+// runPages is how many adjacent pages are compared with the disk at once.
+const runPages = 64
+
 // finish drops the pages, and the marks, of what turned out as it was on the disk.
 func (o *overlay) finish() (*image, error) {
-	im := &image{dev: o.dev, size: o.size}
+	var dirty []*page
 	for _, pg := range o.pages {
-		im.pages = append(im.pages, pg)
-	}
-	slices.SortFunc(im.pages, func(a, b *page) int {
-		if a.off < b.off {
-			return -1
+		if pg.dirty != 0 {
+			dirty = append(dirty, pg)
 		}
-		return 1
-	})
-	below := make([]byte, pageSize)
-	kept := im.pages[:0]
-	for _, pg := range im.pages {
-		if err := o.disk(below, pg.off); err != nil {
+	}
+	slices.SortFunc(dirty, func(a, b *page) int { return cmp.Compare(a.off, b.off) })
+	im := &image{dev: o.dev, size: o.size}
+	below := make([]byte, runPages*pageSize)
+	for len(dirty) > 0 {
+		n := 1
+		for n < len(dirty) && n < runPages && dirty[n].off == dirty[n-1].off+pageSize {
+			n++
+		}
+		if err := o.disk(below[:n*pageSize], dirty[0].off); err != nil {
 			return nil, err
 		}
-		for u := 0; u < pageSize/changeUnit; u++ {
-			if slices.Equal(below[u*changeUnit:][:changeUnit], pg.data[u*changeUnit:][:changeUnit]) {
-				pg.dirty &^= 1 << u
+		for i, pg := range dirty[:n] {
+			if pg.compare(below[i*pageSize:]); pg.dirty != 0 {
+				im.pages = append(im.pages, pg)
 			}
 		}
-		if pg.dirty != 0 {
-			kept = append(kept, pg)
+		dirty = dirty[n:]
+	}
+	return im, nil
+}
+
+// compare takes the marks off the units that are the same on the disk.
+func (pg *page) compare(below []byte) {
+	for u := 0; u < pageSize; u += changeUnit {
+		if bytes.Equal(below[u:u+changeUnit], pg.data[u:u+changeUnit]) {
+			pg.dirty &^= 1 << (u / changeUnit)
 		}
 	}
-	im.pages = kept
-	return im, nil
 }
 
 // from returns the index of the first page that ends after off.
