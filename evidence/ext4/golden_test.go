@@ -1,7 +1,11 @@
 package ext4
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -96,5 +100,66 @@ func TestOpenRefuses(t *testing.T) {
 	}
 	if !slices.ContainsFunc(files, func(i evidence.Ino) bool { _, err := enc.Open(i); return errors.Is(err, evidence.ErrUnsupported) }) {
 		t.Error("encrypted files were opened")
+	}
+}
+
+// TestBlockSizes reads what mke2fs itself copied into filesystems of the block
+// sizes that not every kernel mounts.
+func TestBlockSizes(t *testing.T) {
+	tool(t, "mkfs.ext4")
+	top := t.TempDir()
+	for i := range 900 {
+		name := filepath.Join(top, "d", fmt.Sprintf("%0200d", i))
+		if i == 0 {
+			os.Mkdir(filepath.Dir(name), 0o755)
+		}
+		if err := os.WriteFile(name, bytes.Repeat([]byte{byte(i)}, i*7), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := map[string]int{}
+	for i := range 900 {
+		want[fmt.Sprintf("d/%0200d", i)] = i
+	}
+	for _, size := range []string{"1024", "16384", "65536"} {
+		image := filepath.Join(t.TempDir(), "image")
+		sh(t, "mkfs.ext4", "-q", "-F", "-b", size, "-N", "2048", "-d", top, image, "128M")
+		f, err := os.Open(image)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fs, err := Open(f, 128<<20, evidence.Options{Warn: func(err error) { t.Errorf("%s: warning: %v", size, err) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		crossCheck(t, fs)
+		n := 0
+		for path, i := range want {
+			b, err := evidence.ReadFile(fs, fs.Root(), path, 1<<20)
+			if err != nil || len(b) != i*7 || len(b) > 0 && b[len(b)-1] != byte(i) {
+				t.Fatalf("%s: %s: %d bytes, %v", size, path, len(b), err)
+			}
+			if n++; n > 100 {
+				break
+			}
+		}
+		f.Close()
+	}
+}
+
+// TestFolded looks names up in a casefolded directory, whatever their case.
+func TestFolded(t *testing.T) {
+	image := unpacked(t, "ext2") // which has no checksums
+	at, err := opened(t, image).inodeAt(rootIno)
+	if err != nil {
+		t.Fatal(err)
+	}
+	le.PutUint32(image[at+0x20:], flagCasefold)
+	fs := opened(t, image)
+	for name, want := range map[string]string{"size60": "size60", "SIZE60": "size60", "НАÏVE-文件-🐳": "наïve-文件-🐳", "size": ""} {
+		e, err := fs.Lookup(rootIno, name)
+		if e.Name != want && want != "" || (err == nil) != (want != "") {
+			t.Errorf("%q: %q, %v; want %q", name, e.Name, err, want)
+		}
 	}
 }
