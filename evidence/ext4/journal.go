@@ -90,7 +90,8 @@ func (fs *FS) readLog() (*jbd2.Log, error) {
 }
 
 func (fs *FS) readLogFrom(r *io.SectionReader) (*jbd2.Log, error) {
-	log, err := jbd2.Read(r, r.Size(), fs.opts)
+	told := evidence.Options{Warn: func(err error) { fs.opts.Warning(fmt.Errorf("ext4: %w", err)) }}
+	log, err := jbd2.Read(r, r.Size(), told)
 	if err != nil {
 		return nil, err
 	}

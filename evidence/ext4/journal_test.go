@@ -9,6 +9,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -486,4 +487,51 @@ func FuzzFastCommits(f *testing.F) {
 		out := image(tags...)
 		exercise(t, bytes.NewReader(out), int64(len(out)), ours)
 	})
+}
+
+// TestCrashOrphans compares the files that were deleted while they were open with
+// those that e2fsck clears after its own replay.
+func TestCrashOrphans(t *testing.T) {
+	tool(t, "e2fsck")
+	for _, name := range []string{"ext3", "ext4-1k", "ext4-data", "ext4-orphan"} {
+		image := crashFile(t, name+".img")
+		path := filepath.Join(t.TempDir(), "image")
+		if err := os.WriteFile(path, image, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.Command("e2fsck", "-fy", path).CombinedOutput()
+		if err != nil && !strings.Contains(string(out), "FILE SYSTEM WAS MODIFIED") {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		want := map[evidence.Ino]int64{}
+		for line := range strings.Lines(string(out)) {
+			var ino evidence.Ino
+			var uid, gid, mode string
+			var size int64
+			if n, _ := fmt.Sscanf(line, "Clearing orphaned inode %d (uid=%s gid=%s mode=%s size=%d)", &ino, &uid, &gid, &mode, &size); n == 5 {
+				want[ino] = size
+			}
+		}
+		fs := opened(t, image)
+		got := map[evidence.Ino]int64{}
+		for d, err := range fs.Deleted() {
+			if err != nil {
+				t.Error(err)
+				continue
+			}
+			if !d.Open {
+				continue
+			}
+			got[d.Ino] = d.Info.Size
+			if f, err := fs.Open(d.Ino); err != nil {
+				t.Error(err)
+			} else if n, err := io.Copy(io.Discard, f); n != d.Info.Size || err != nil {
+				t.Errorf("inode %d: %d bytes of %d, %v", d.Ino, n, d.Info.Size, err)
+			}
+		}
+		if !maps.Equal(got, want) {
+			t.Errorf("%s: orphans %v, e2fsck says %v", name, got, want)
+		}
+		t.Logf("%s: %d orphans", name, len(want))
+	}
 }

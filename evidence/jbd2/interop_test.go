@@ -156,8 +156,8 @@ func TestCorpora(t *testing.T) {
 	if top == "" {
 		t.Skip("LAGAN_CORPORA is not set")
 	}
-	tool(t, "debugfs", "dumpe2fs", "gzip", "cp")
-	packed, err := filepath.Glob(filepath.Join(top, "e2fsprogs", "j_*", "image.gz"))
+	tool(t, "debugfs", "dumpe2fs", "gzip", "bzip2", "cp")
+	packed, err := filepath.Glob(filepath.Join(top, "e2fsprogs", "j_*", "image.*z*"))
 	if err != nil || len(packed) == 0 {
 		t.Skip("no images of e2fsprogs")
 	}
@@ -165,7 +165,11 @@ func TestCorpora(t *testing.T) {
 	for _, p := range packed {
 		t.Run(filepath.Base(filepath.Dir(p)), func(t *testing.T) {
 			image := filepath.Join(t.TempDir(), "image")
-			b, err := exec.Command("gzip", "-dc", p).Output()
+			unpack := map[string]string{".gz": "gzip", ".bz2": "bzip2"}[filepath.Ext(p)]
+			if unpack == "" {
+				t.Skip("packed otherwise")
+			}
+			b, err := exec.Command(unpack, "-dc", p).Output()
 			if err != nil {
 				t.Skip(err)
 			}

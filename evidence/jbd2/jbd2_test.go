@@ -114,14 +114,14 @@ func TestReplay(t *testing.T) {
 			l.write(seq, write{2, fill('a')}, write{3, fill('b')})
 			l.b[(start+1)*testBlock+9]++
 			l.commit(seq, 100)
-		}, want: "012b4567", transactions: 1, note: "1 blocks with a bad checksum"},
+		}, want: "012b4567", transactions: 1, note: "copies with a bad checksum, which are not replayed: 1"},
 		{name: "bad copy, an older one stands", incompat: IncompatCsumV3 | Incompat64Bit, length: 64, start: start, seq: seq, build: func(l *builder) {
 			l.write(seq, write{2, fill('a')}, write{3, fill('b')})
 			l.commit(seq, 100)
 			l.write(seq+1, write{2, fill('c')})
 			l.b[int(l.next-1)*testBlock+9]++
 			l.commit(seq+1, 101)
-		}, want: "01ab4567", transactions: 2, note: "1 blocks with a bad checksum"},
+		}, want: "01ab4567", transactions: 2, note: "copies with a bad checksum, which are not replayed: 1"},
 		{name: "bad copy, revoked", incompat: IncompatCsumV3 | IncompatRevoke, length: 64, start: start, seq: seq, build: func(l *builder) {
 			l.write(seq, write{2, fill('a')}, write{3, fill('b')})
 			l.b[(start+1)*testBlock+9]++

@@ -12,7 +12,7 @@ import (
 // 10,240,000 blocks, those of nodes have at most 262,144. Past these bounds the
 // scan ends with a note, so that a hostile log costs 150 MB and not the machine.
 const (
-	maxCopies  = 4 << 20
+	maxCopies  = 2 << 20
 	maxRevokes = 2 << 20
 )
 
@@ -233,7 +233,7 @@ func (s *scan) replay() {
 		}
 	}
 	if l.Damaged > 0 {
-		l.remark(evidence.Options{}, fmt.Errorf("%d blocks with a bad checksum are not replayed", l.Damaged))
+		l.remark(evidence.Options{}, fmt.Errorf("copies with a bad checksum, which are not replayed: %d", l.Damaged))
 	}
 	// Copies stand in log order: of those of one block the last one wins.
 	slices.SortStableFunc(l.replaced, func(a, b replacement) int { return compare(a.block, b.block) })
