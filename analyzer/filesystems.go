@@ -27,7 +27,9 @@ var openers = []opener{
 	{"btrfs", func(r io.ReaderAt, size int64, o evidence.Options) (evidence.FS, error) {
 		return opened(btrfs.Open(r, size, o))
 	}},
-	{"erofs", func(r io.ReaderAt, size int64, o evidence.Options) (evidence.FS, error) { return opened(erofs.Open(r, size, o)) }},
+	{"erofs", func(r io.ReaderAt, size int64, o evidence.Options) (evidence.FS, error) {
+		return opened(erofs.Open(r, size, o))
+	}},
 	{"xfs", func(r io.ReaderAt, size int64, o evidence.Options) (evidence.FS, error) {
 		return opened(xfs.Open(r, size, o))
 	}},

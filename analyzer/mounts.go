@@ -2,7 +2,6 @@ package analyzer
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"slices"
 	"strconv"
@@ -18,6 +17,7 @@ const maxConfigFile = 4 << 20
 type mountEntry struct {
 	source  string // UUID=..., LABEL=..., /dev/..., or a folder for a bind mount
 	where   string
+	dir     string // the folder of the volume that is shown; "" its root
 	fstype  string
 	options []string
 }
@@ -96,11 +96,10 @@ func parseMountUnit(b []byte) (mountEntry, bool) {
 	return m, m.source != "" && strings.HasPrefix(m.where, "/")
 }
 
-// mountTable returns what the root filesystem says is mounted where, shorter
-// paths first, as they have to be mounted.
-func (n *Node) mountTable(root *Volume) []mountEntry {
+// mountTable returns what the root filesystem says is mounted where.
+func (n *Node) mountTable(root *Volume, top evidence.Ino) []mountEntry {
 	var table []mountEntry
-	b, err := evidence.ReadFile(root.FS, root.FS.Root(), "etc/fstab", maxConfigFile)
+	b, err := evidence.ReadFile(root.FS, top, "etc/fstab", maxConfigFile)
 	switch {
 	case err == nil:
 		table = parseFstab(b)
@@ -108,7 +107,7 @@ func (n *Node) mountTable(root *Volume) []mountEntry {
 		n.gap(root.Index, "/etc/fstab", err)
 	}
 	for _, dir := range []string{"etc/systemd/system", "usr/lib/systemd/system", "run/systemd/generator"} {
-		ino, err := evidence.Resolve(root.FS, root.FS.Root(), dir, true)
+		ino, err := evidence.Resolve(root.FS, top, dir, true)
 		if err != nil {
 			continue // most nodes have no such folder
 		}
@@ -130,80 +129,7 @@ func (n *Node) mountTable(root *Volume) []mountEntry {
 			}
 		}
 	}
-	slices.SortStableFunc(table, func(a, b mountEntry) int { return len(evidence.Split(a.where)) - len(evidence.Split(b.where)) })
 	return table
-}
-
-// join builds the node's one tree out of its volumes: the one that holds the
-// operating system, and those that its mount table names.
-func (n *Node) join() {
-	root := n.rootVolume()
-	if root == nil {
-		return
-	}
-	root.MountPoint = "/"
-	tree := newJoined(root.FS)
-	for _, m := range n.mountTable(root) {
-		if m.where == "/" || m.fstype == "swap" {
-			continue
-		}
-		if m.has("bind") || m.has("rbind") {
-			n.bind(tree, m)
-			continue
-		}
-		v := n.volumeNamed(m.source)
-		if v == nil || v == root || v.FS == nil || v.MountPoint != "" {
-			continue // pseudo filesystems, network shares, disks that are not here: info lists what is joined
-		}
-		at, err := evidence.Resolve(tree, tree.Root(), m.where, true)
-		if err == nil {
-			err = tree.mount(at, v.FS, v.FS.Root())
-		}
-		if err != nil {
-			n.gap(v.Index, "mounting at "+m.where, err)
-			continue
-		}
-		v.MountPoint = m.where
-	}
-	n.Tree = tree
-	if len(tree.parts) == 1 && len(tree.mounts) == 0 {
-		n.Tree = root.FS
-	}
-}
-
-func (n *Node) bind(tree *joined, m mountEntry) {
-	src, err := evidence.Resolve(tree, tree.Root(), m.source, true)
-	if err != nil {
-		return // the source is on a disk that is not here
-	}
-	at, err := evidence.Resolve(tree, tree.Root(), m.where, true)
-	if err != nil {
-		n.gap(0, fmt.Sprintf("bind mount of %q at %q", m.source, m.where), err)
-		return
-	}
-	tree.mounts[at] = src
-}
-
-// rootVolume returns the volume that looks most like an operating system's
-// root; of equals the first, and of volumes of which none does the largest.
-func (n *Node) rootVolume() *Volume {
-	var best *Volume
-	bestScore := -1
-	for _, v := range n.Volumes {
-		if v.FS == nil {
-			continue
-		}
-		score := 0
-		for path, points := range map[string]int{"etc/fstab": 4, "etc/os-release": 8, "usr/lib/os-release": 8, "etc": 2, "var": 1, "usr": 1} {
-			if _, err := evidence.Resolve(v.FS, v.FS.Root(), path, true); err == nil {
-				score += points
-			}
-		}
-		if score > bestScore || (score == 0 && bestScore == 0 && v.Size > best.Size) {
-			best, bestScore = v, score
-		}
-	}
-	return best
 }
 
 // volumeNamed finds the volume that a mount table's source means.
@@ -218,7 +144,7 @@ func (n *Node) volumeNamed(source string) *Volume {
 		case kind == "UUID":
 			match = strings.EqualFold(value, v.Description.UUID)
 		case kind == "LABEL":
-			match = value == v.Description.Label
+			match = value == v.Description.Label && value != ""
 		case kind == "PARTUUID":
 			match = strings.EqualFold(value, v.PartUUID)
 		case kind == "PARTLABEL":

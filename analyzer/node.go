@@ -35,6 +35,7 @@ type Options struct {
 	Volume    int      // only this volume, as info numbers them; 0: all
 	NoJournal bool     // leave dirty journals unreplayed
 	DataRoots []DataRoot
+	Mounts    []MountOption
 	TempDir   string // for spooled images; "" is the system's
 	// Progress is told how far the unpacking of a compressed image is.
 	Progress func(task string, done, total int64)
@@ -89,6 +90,7 @@ type Node struct {
 
 	options Options
 	gaps    gapList
+	mounts  []mounted // what the tree shows where, "/" first
 
 	containers func() []*Container
 	images     func() []*Image
@@ -113,6 +115,13 @@ func Open(ctx context.Context, path string, o Options) (*Node, error) {
 		err := fmt.Errorf("there is no volume %d: %s has %d; see `lagan info`", o.Volume, path, len(n.Volumes))
 		n.Close()
 		return nil, err
+	}
+	for _, m := range o.Mounts {
+		if m.Volume > len(n.Volumes) {
+			err := fmt.Errorf("there is no volume %d to mount at %s: %s has %d; see `lagan info`", m.Volume, m.Path, path, len(n.Volumes))
+			n.Close()
+			return nil, err
+		}
 	}
 	n.openFilesystems()
 	if err := n.recognised(path); err != nil {

@@ -129,7 +129,7 @@ type place struct {
 // locate returns the filesystem that a handle of the store's tree lies in.
 func locate(tree evidence.FS, ino evidence.Ino) place {
 	if j, ok := tree.(*joined); ok {
-		if fsys, i, err := j.part(ino); err == nil {
+		if fsys, _, i, err := j.part(ino); err == nil {
 			return place{fsys, i}
 		}
 	}

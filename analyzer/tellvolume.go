@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"lagan/evidence"
 	"lagan/timeline"
@@ -17,9 +18,18 @@ type volumeTeller struct {
 	x       *index
 	owned   map[int32]folder // by place in the index
 	node    folder
-	seen    []bool // told, under whatever name
-	covered []bool // directories that something else is mounted over
+	seen    []bool         // told, under whatever name
+	covered []bool         // directories that something else is mounted over
+	roots   map[int32]bool // directories that the node's tree shows at a path of their own
+	hidden  []hidden
 	path    []byte
+}
+
+// hidden is a directory that is not empty below what is mounted over it: a
+// place to hide things, told under the volume's own name.
+type hidden struct {
+	node int32
+	path string
 }
 
 // step is a directory that is being told.
@@ -34,7 +44,7 @@ func (t *teller) volume(v *Volume, x *index, folders map[place]folder) error {
 	vt := &volumeTeller{
 		teller: t, v: v, x: x, owned: make(map[int32]folder),
 		node: folder{common: r.Common(), prefix: "NODE:"},
-		seen: make([]bool, x.len()), covered: make([]bool, x.len()),
+		seen: make([]bool, x.len()), covered: make([]bool, x.len()), roots: make(map[int32]bool),
 	}
 	if t.o.Scope == ScopeContainers {
 		vt.node = folder{}
@@ -48,16 +58,8 @@ func (t *teller) volume(v *Volume, x *index, folders map[place]folder) error {
 		}
 	}
 	vt.findMounts()
-	if root := x.place(v.FS.Root()); root >= 0 {
-		mounted := v.MountPoint
-		if mounted == "/" {
-			mounted = ""
-		}
-		if err := vt.tree(root, mounted, vt.node); err != nil {
-			return err
-		}
-	} else {
-		t.n.gap(v.Index, "", fmt.Errorf("the root directory can't be read: %w", evidence.ErrCorrupt))
+	if err := vt.mounted(); err != nil {
+		return err
 	}
 	for _, i := range slices.Sorted(maps.Keys(vt.owned)) {
 		if err := vt.tree(i, "", vt.owned[i]); err != nil {
@@ -67,6 +69,44 @@ func (t *teller) volume(v *Volume, x *index, folders map[place]folder) error {
 	return vt.nameless()
 }
 
+// mounted tells what the node's tree shows of this volume, each directory under
+// the path where it is mounted, and then what is mounted nowhere.
+func (t *volumeTeller) mounted() error {
+	var roots []mounted
+	for _, m := range t.n.mounts {
+		if i := t.x.place(m.ino); m.fsys == t.v.FS && i >= 0 && !t.roots[i] {
+			t.roots[i] = true
+			roots = append(roots, m)
+		}
+	}
+	for _, m := range roots {
+		if err := t.tree(t.x.place(m.ino), strings.TrimSuffix(m.path, "/"), t.node); err != nil {
+			return err
+		}
+	}
+	root := t.x.place(t.v.FS.Root())
+	switch {
+	case root < 0:
+		t.n.gap(t.v.Index, "", fmt.Errorf("the root directory can't be read: %w", evidence.ErrCorrupt))
+		return nil
+	}
+	aside := t.node
+	if len(t.n.mounts) > 0 {
+		aside.prefix = fmt.Sprintf("VOLUME:%d:", t.v.Index)
+	}
+	for i := 0; i < len(t.hidden); i++ {
+		h := t.hidden[i]
+		t.covered[h.node] = false
+		if err := t.tree(h.node, h.path, aside); err != nil {
+			return err
+		}
+	}
+	if t.roots[root] {
+		return nil
+	}
+	return t.tree(root, "", aside)
+}
+
 // findMounts notes the directories of this volume that another is mounted over.
 func (t *volumeTeller) findMounts() {
 	j, ok := t.n.Tree.(*joined)
@@ -74,7 +114,7 @@ func (t *volumeTeller) findMounts() {
 		return
 	}
 	for over := range j.mounts {
-		if fsys, ino, err := j.part(over); err == nil && fsys == t.v.FS {
+		if fsys, _, ino, err := j.part(over); err == nil && fsys == t.v.FS {
 			if i := t.x.place(ino); i >= 0 {
 				t.covered[i] = true
 			}
@@ -107,6 +147,9 @@ func (t *volumeTeller) tree(root int32, path string, in folder) error {
 		if _, ok := t.owned[e.child]; ok && isDir {
 			continue
 		}
+		if isDir && t.roots[e.child] {
+			continue // told under the path where it is mounted
+		}
 		if isDir && t.seen[e.child] {
 			t.n.gap(t.v.Index, "", fmt.Errorf("directory inode %d has a second name, %q: %w", t.x.node(e.child).inode, t.path, evidence.ErrCorrupt))
 			continue
@@ -114,7 +157,10 @@ func (t *volumeTeller) tree(root int32, path string, in folder) error {
 		if err := t.file(e.child, in, t.path); err != nil {
 			return err
 		}
-		if isDir && !t.covered[e.child] {
+		switch {
+		case isDir && t.covered[e.child] && t.x.head[e.child] != 0:
+			t.hidden = append(t.hidden, hidden{e.child, string(t.path)})
+		case isDir && !t.covered[e.child]:
 			stack = append(stack, step{t.x.head[e.child], len(t.path)})
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -158,6 +159,14 @@ func (u *ui) open(path string) (*analyzer.Node, error) {
 		default:
 			return nil, usageError{fmt.Errorf("--data-root: no runtime is called %q (containerd, docker, podman, crio)", kind)}
 		}
+	}
+	for _, m := range u.mounts {
+		volume, path, ok := strings.Cut(m, "=")
+		index, err := strconv.Atoi(volume)
+		if !ok || err != nil || index < 1 || !strings.HasPrefix(path, "/") {
+			return nil, usageError{fmt.Errorf("--mount takes VOLUME=/PATH, such as 2=/var/lib/containerd, not %q", m)}
+		}
+		o.Mounts = append(o.Mounts, analyzer.MountOption{Volume: index, Path: path})
 	}
 	n, err := analyzer.Open(u.ctx, path, o)
 	u.endProgress()

@@ -1,0 +1,334 @@
+package analyzer
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"lagan/evidence"
+	"lagan/evidence/btrfs"
+	"lagan/evidence/memfs"
+)
+
+// MountOption says where a volume belongs, in place of what the node's own
+// mount table says.
+type MountOption struct {
+	Volume int // as info numbers them
+	Path   string
+}
+
+// mounted is a directory of a volume that the node's tree shows at a path.
+type mounted struct {
+	place
+	path string
+}
+
+// join builds the node's one tree out of its volumes: the one that holds the
+// operating system, and those that its mount table, the layout of a known
+// distribution, or the user names.
+func (n *Node) join() {
+	root, top := n.findRoot()
+	if root == nil {
+		return
+	}
+	j := &joiner{n: n, tree: newJoined(root.FS, top)}
+	j.note(root, top, "/")
+	for _, m := range n.options.Mounts {
+		if m.Path != "/" && m.Volume <= len(n.Volumes) && n.Volumes[m.Volume-1].FS != nil {
+			j.mount(n.Volumes[m.Volume-1], mountEntry{where: m.Path})
+		}
+	}
+	table := append(n.mountTable(root, top), n.layout()...)
+	slices.SortStableFunc(table, func(a, b mountEntry) int {
+		return cmp.Compare(len(evidence.Split(a.where)), len(evidence.Split(b.where)))
+	})
+	for _, m := range table {
+		j.entry(m)
+	}
+	j.dataDisks()
+	n.Tree = j.tree
+	if len(j.tree.parts) == 1 && len(j.tree.mounts) == 0 && top == root.FS.Root() {
+		n.Tree = root.FS
+	}
+}
+
+type joiner struct {
+	n    *Node
+	tree *joined
+}
+
+// note remembers where a directory of a volume is shown.
+func (j *joiner) note(v *Volume, dir evidence.Ino, path string) {
+	if v.MountPoint == "" {
+		v.MountPoint = path
+	}
+	j.n.mounts = append(j.n.mounts, mounted{place{v.FS, dir}, path})
+}
+
+// entry mounts what one line of a mount table names, if it is among the evidence.
+func (j *joiner) entry(m mountEntry) {
+	switch {
+	case m.where == "/" || m.fstype == "swap":
+	case m.has("bind") || m.has("rbind"):
+		j.bind(m)
+	default:
+		v := j.n.volumeNamed(m.source)
+		if v == nil || v.FS == nil {
+			return // pseudo filesystems, network shares, disks that are not here: info lists what is joined
+		}
+		if _, isSub := subvolumeOption(m); v.MountPoint != "" && !isSub && m.dir == "" {
+			return
+		}
+		j.mount(v, m)
+	}
+}
+
+func (j *joiner) mount(v *Volume, m mountEntry) {
+	dir, err := subvolume(v, m)
+	if err == nil {
+		var at evidence.Ino
+		if at, err = evidence.Resolve(j.tree, j.tree.Root(), m.where, true); err == nil {
+			err = j.tree.mount(at, v.FS, dir)
+		}
+	}
+	if err != nil {
+		j.n.gap(v.Index, "mounting at "+m.where, err)
+		return
+	}
+	j.note(v, dir, m.where)
+}
+
+// bind shows a directory of the tree in a second place.
+func (j *joiner) bind(m mountEntry) {
+	src, err := evidence.Resolve(j.tree, j.tree.Root(), m.source, true)
+	if err != nil {
+		return // the source is on a disk that is not here
+	}
+	at, err := evidence.Resolve(j.tree, j.tree.Root(), m.where, true)
+	if err != nil {
+		j.n.gap(0, fmt.Sprintf("bind mount of %q at %q", m.source, m.where), err)
+		return
+	}
+	if at == src {
+		return
+	}
+	fsys, _, dir, err := j.tree.part(src)
+	if err != nil {
+		return
+	}
+	j.tree.mounts[at] = src
+	j.n.mounts = append(j.n.mounts, mounted{place{fsys, dir}, m.where})
+}
+
+// dataDisks places volumes that no table names and whose content says what
+// they are, where the usual folder for that is there and empty.
+func (j *joiner) dataDisks() {
+	for _, v := range j.n.Volumes {
+		if v.FS == nil || v.MountPoint != "" {
+			continue
+		}
+		for _, d := range []struct{ sign, path string }{
+			{"io.containerd.metadata.v1.bolt", "/var/lib/containerd"},
+			{"image/overlay2/layerdb", "/var/lib/docker"},
+			{"overlay-layers", "/var/lib/containers/storage"},
+			{"pods", "/var/lib/kubelet"},
+		} {
+			if _, err := evidence.Resolve(v.FS, v.FS.Root(), d.sign, false); err != nil {
+				continue
+			}
+			at, err := evidence.Resolve(j.tree, j.tree.Root(), d.path, true)
+			if err != nil {
+				break
+			}
+			if there, err := evidence.List(j.tree, at); err != nil || len(there) > 0 {
+				break
+			}
+			j.mount(v, mountEntry{where: d.path})
+			break
+		}
+	}
+}
+
+// root is a directory that may be an operating system's /.
+type root struct {
+	v     *Volume
+	dir   evidence.Ino
+	score int
+}
+
+// findRoot returns the volume and directory that look most like an operating
+// system's root; of equals the first, and of volumes of which none does the largest.
+func (n *Node) findRoot() (*Volume, evidence.Ino) {
+	for _, m := range n.options.Mounts {
+		if m.Path == "/" && m.Volume <= len(n.Volumes) && n.Volumes[m.Volume-1].FS != nil {
+			v := n.Volumes[m.Volume-1]
+			return v, v.FS.Root()
+		}
+	}
+	var best root
+	for _, v := range n.Volumes {
+		if v.FS == nil {
+			continue
+		}
+		for _, dir := range rootDirs(v.FS) {
+			r := root{v, dir, rootScore(v.FS, dir)}
+			if best.v == nil || r.score > best.score || (r.score == 0 && best.score == 0 && v.Size > best.v.Size) {
+				best = r
+			}
+		}
+	}
+	if best.v != nil && best.score == 0 && n.isTalos() {
+		return n.talosRoot()
+	}
+	return best.v, best.dir
+}
+
+// rootDirs lists the directories of a filesystem that may be a node's root: its
+// own, that of each btrfs subvolume, and each ostree deployment.
+func rootDirs(fsys evidence.FS) []evidence.Ino {
+	dirs := []evidence.Ino{fsys.Root()}
+	if b, ok := fsys.(*btrfs.FS); ok {
+		for s, err := range b.Subvolumes() {
+			if err == nil && !s.Deleted && s.Root != fsys.Root() {
+				dirs = append(dirs, s.Root)
+			}
+		}
+	}
+	return append(dirs, ostreeDeployments(fsys)...)
+}
+
+// ostreeDeployments finds ostree/deploy/OS/deploy/CHECKSUM.N, the newest first:
+// of equal roots the first is taken.
+func ostreeDeployments(fsys evidence.FS) []evidence.Ino {
+	deploy, err := evidence.Resolve(fsys, fsys.Root(), "ostree/deploy", false)
+	if err != nil {
+		return nil
+	}
+	type deployment struct {
+		ino   evidence.Ino
+		mtime int64
+	}
+	var all []deployment
+	systems, _ := evidence.List(fsys, deploy) // what can't be read of it shows when the tree is walked
+	for _, os := range systems {
+		dir, err := evidence.Resolve(fsys, os.Ino, "deploy", false)
+		if err != nil {
+			continue
+		}
+		entries, _ := evidence.List(fsys, dir)
+		for _, d := range entries {
+			if info, err := fsys.Stat(d.Ino); err == nil && info.Type == evidence.TypeDir {
+				all = append(all, deployment{d.Ino, info.Mtime.UnixNano()})
+			}
+		}
+	}
+	slices.SortStableFunc(all, func(a, b deployment) int { return cmp.Compare(b.mtime, a.mtime) })
+	var out []evidence.Ino
+	for _, d := range all {
+		out = append(out, d.ino)
+	}
+	return out
+}
+
+// rootSigns are what an operating system's root has, and how much each says.
+var rootSigns = []struct {
+	path   string
+	points int
+}{{"etc/fstab", 4}, {"etc/os-release", 8}, {"usr/lib/os-release", 8}, {"etc", 2}, {"var", 1}, {"usr", 1}}
+
+func rootScore(fsys evidence.FS, dir evidence.Ino) int {
+	score := 0
+	for _, s := range rootSigns {
+		if _, err := evidence.Resolve(fsys, dir, s.path, true); err == nil {
+			score += s.points
+		}
+	}
+	return score
+}
+
+// subvolumeOption returns the subvol= or subvolid= of a mount entry.
+func subvolumeOption(m mountEntry) (string, bool) {
+	for _, o := range m.options {
+		if strings.HasPrefix(o, "subvol=") || strings.HasPrefix(o, "subvolid=") {
+			return o, true
+		}
+	}
+	return "", false
+}
+
+// subvolume returns the directory of a volume that a mount entry shows.
+func subvolume(v *Volume, m mountEntry) (evidence.Ino, error) {
+	if m.dir != "" {
+		return evidence.Resolve(v.FS, v.FS.Root(), m.dir, false)
+	}
+	option, ok := subvolumeOption(m)
+	b, isBtrfs := v.FS.(*btrfs.FS)
+	if !ok || !isBtrfs {
+		return v.FS.Root(), nil
+	}
+	key, value, _ := strings.Cut(option, "=")
+	for s, err := range b.Subvolumes() {
+		if err != nil {
+			continue
+		}
+		if key == "subvol" && s.Path == strings.Trim(value, "/") || key == "subvolid" && strconv.FormatUint(s.ID, 10) == value {
+			return s.Root, nil
+		}
+	}
+	return 0, fmt.Errorf("there is no subvolume %q", value)
+}
+
+// layout returns the mounts of distributions that keep no fstab for them, told
+// by the names that their partitions always have.
+func (n *Node) layout() []mountEntry {
+	bind := []string{"bind"}
+	var out []mountEntry
+	if n.hasPartition("BOTTLEROCKET-DATA") { // bottlerocket-os: packages/release, *.mount
+		out = append(out, mountEntry{source: "PARTLABEL=BOTTLEROCKET-DATA", where: "/local"},
+			mountEntry{source: "/local/var", where: "/var", options: bind},
+			mountEntry{source: "/local/opt", where: "/opt", options: bind},
+			mountEntry{source: "/local/mnt", where: "/mnt", options: bind})
+	}
+	if n.hasPartition("STATE") && n.hasPartition("ROOT-A") { // Container-Optimized OS: chromeos_startup
+		out = append(out, mountEntry{source: "PARTLABEL=STATE", where: "/mnt/stateful_partition"},
+			mountEntry{source: "/mnt/stateful_partition/var", where: "/var", options: bind},
+			mountEntry{source: "/mnt/stateful_partition/home", where: "/home", options: bind})
+	}
+	if n.hasPartition("USR-A") { // Flatcar: the update engine's partition table
+		out = append(out, mountEntry{source: "PARTLABEL=USR-A", where: "/usr"}, mountEntry{source: "PARTLABEL=OEM", where: "/oem"})
+	}
+	if n.isTalos() {
+		out = append(out, mountEntry{source: "PARTLABEL=EPHEMERAL", where: "/var"}, mountEntry{source: "PARTLABEL=STATE", where: "/system/state"})
+	}
+	for _, v := range n.Volumes { // ostree: all deployments of one system share its /var
+		if v.FS == nil || v.MountPoint != "/" {
+			continue
+		}
+		if deploy, err := evidence.Resolve(v.FS, v.FS.Root(), "ostree/deploy", false); err == nil {
+			systems, _ := evidence.List(v.FS, deploy)
+			for _, os := range systems {
+				out = append(out, mountEntry{source: "UUID=" + v.Description.UUID, dir: "ostree/deploy/" + os.Name + "/var", where: "/var"})
+			}
+		}
+	}
+	return out
+}
+
+func (n *Node) hasPartition(name string) bool {
+	return slices.ContainsFunc(n.Volumes, func(v *Volume) bool { return v.PartName == name })
+}
+
+// isTalos says whether the disk has the partitions of Talos Linux, whose root
+// is an archive in memory.
+func (n *Node) isTalos() bool { return n.hasPartition("EPHEMERAL") && n.hasPartition("STATE") }
+
+// talosRoot is an empty root to mount Talos's volumes in.
+func (n *Node) talosRoot() (*Volume, evidence.Ino) {
+	fsys := memfs.New()
+	for _, dir := range []string{"var", "system", "system/state"} {
+		fsys.Dir(dir)
+	}
+	return &Volume{Evidence: n.Evidence[0], Scheme: "none", FS: fsys}, fsys.Root()
+}
