@@ -141,6 +141,12 @@ func TestMutants(t *testing.T) {
 				v := []byte{0, 1, 0x7f, 0x80, 0xff, byte(rng.Uint32())}[rng.IntN(6)]
 				p.bytes[places[rng.IntN(len(places))]+rng.Int64N(16)] = v
 			}
+			if rng.IntN(4) == 0 { // one structure in the place of another
+				from, to := places[rng.IntN(len(places))]&^255, places[rng.IntN(len(places))]&^255
+				for i := range int64(256) {
+					p.bytes[to+i] = image[from+i]
+				}
+			}
 			exercise(t, p, int64(len(image)), ours)
 			if t.Failed() {
 				t.Fatalf("%s with %v", name, p.bytes)
