@@ -48,6 +48,11 @@ type Image interface {
 type Options struct {
 	// TempDir is where a compressed image is unpacked; os.TempDir() if empty.
 	TempDir string
+	// Parents are the files that may serve as what an image holds only the
+	// changes of: a qcow2's backing file, a VMDK's or VHD's parent.
+	Parents []string
+	// Snapshot selects an internal snapshot by id or name.
+	Snapshot string
 	// MaxSize bounds the size of the unpacked disk; 16 TiB if zero.
 	MaxSize int64
 	// Warn, if set, is told of damage that was read past. It may be called
@@ -69,60 +74,107 @@ func (o Options) progress(done, total int64) {
 	}
 }
 
-// blob is some bytes on the way from the file to the disk.
+// blob is some bytes on the way from the file to the disk. Who opened it closes it.
 type blob interface {
 	io.ReaderAt
-	io.Closer
 	Size() int64
 }
 
 type disk struct {
 	blob
-	format string
+	format      string
+	files       *opener
+	description Description
 }
 
 func (d *disk) Format() string { return d.format }
 
-// Open opens the image at path. It returns ErrDirectory for a folder, and
-// evidence.ErrUnsupported for a format that is known and not read.
+func (d *disk) Close() error { return d.files.close() }
+
+// Open opens the image at path with the files that belong to it. It returns
+// ErrDirectory for a folder, and evidence.ErrUnsupported for a format that is
+// known and not read.
 func Open(ctx context.Context, path string, o Options) (Image, error) {
 	if o.MaxSize == 0 {
 		o.MaxSize = defaultMaxSize
 	}
+	im, err := open(ctx, path, o, 0)
+	if err != nil {
+		return nil, err // and no nil of a type
+	}
+	return im, nil
+}
+
+func open(ctx context.Context, path string, o Options, depth int) (*disk, error) {
 	f, err := openFile(path)
 	if err != nil {
 		return nil, err
 	}
-	var b blob = f
+	op := &opener{ctx: ctx, path: path, o: o, depth: depth, device: f.device, about: Description{Files: 1}}
+	op.open = append(op.open, f)
+	b, err := op.join(f)
+	if err != nil {
+		op.close()
+		return nil, err
+	}
+	d, err := op.unwrap(b)
+	if err != nil {
+		op.close()
+		return nil, err
+	}
+	return d, nil
+}
+
+// unwrap takes one wrapping after another off, until the disk is there.
+func (op *opener) unwrap(b blob) (*disk, error) {
 	formats := []string{}
+	if _, ok := b.(*parts); ok {
+		formats = append(formats, "split")
+	}
+	done := func(b blob, format string) *disk {
+		return &disk{b, strings.Join(append(formats, format), "+"), op, op.about}
+	}
 	for range maxWraps {
 		head, err := readHead(b)
 		if err != nil {
-			b.Close()
-			return nil, fmt.Errorf("reading %q: %w", path, err)
+			return nil, fmt.Errorf("reading %q: %w", op.path, err)
+		}
+		for _, c := range containers() {
+			if !c.is(b, head) {
+				continue
+			}
+			inner, err := c.open(op, b)
+			if err != nil {
+				return nil, fmt.Errorf("opening %q: %w", op.path, err)
+			}
+			return done(inner, c.name), nil
 		}
 		w := recognise(head)
 		if w == nil {
+			if err := stranger(head); err != nil {
+				return nil, fmt.Errorf("%q is %w", op.path, err)
+			}
 			break
 		}
-		inner, err := w.open(ctx, b, o)
+		inner, err := w.open(op.ctx, b, op.o)
 		if err != nil {
-			b.Close()
-			return nil, fmt.Errorf("unpacking %q (%s): %w", path, w.name, err)
+			return nil, fmt.Errorf("unpacking %q (%s): %w", op.path, w.name, err)
+		}
+		if c, ok := inner.(io.Closer); ok {
+			op.open = append(op.open, c)
 		}
 		b, formats = inner, append(formats, w.name)
 	}
-	last := "raw"
-	if f.device && len(formats) == 0 {
-		last = "device"
+	if op.device && len(formats) == 0 {
+		return done(b, "device"), nil
 	}
-	return &disk{b, strings.Join(append(formats, last), "+")}, nil
+	return done(b, "raw"), nil
 }
 
 // wrapper is one way in which a disk may be wrapped.
 type wrapper struct {
 	name string
-	// open takes over b where it succeeds.
+	// open returns what has to be closed, if it is an io.Closer. It may go on reading b.
 	open func(context.Context, blob, Options) (blob, error)
 }
 

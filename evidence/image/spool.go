@@ -61,7 +61,7 @@ func spooler(unpack unpacker) func(context.Context, blob, Options) (blob, error)
 			s.Close()
 			return nil, err
 		}
-		return s, b.Close()
+		return s, nil
 	}
 }
 

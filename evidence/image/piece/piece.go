@@ -96,4 +96,3 @@ func Full(r io.ReaderAt, p []byte, off int64) error {
 	}
 	return err
 }
-

@@ -1,0 +1,215 @@
+package image
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"lagan/evidence"
+	"lagan/evidence/image/ewf"
+	"lagan/evidence/image/qcow2"
+	"lagan/evidence/image/vdi"
+	"lagan/evidence/image/vhd"
+	"lagan/evidence/image/vhdx"
+	"lagan/evidence/image/vmdk"
+)
+
+// maxParents bounds the chain of disks that hold only changes.
+const maxParents = 32
+
+// Description is what a container says of the disk in it.
+type Description struct {
+	Format    string            // as Image.Format
+	Files     int               // that the disk is in
+	Hashes    map[string]string // stored when it was acquired: "md5", "sha1", in hex
+	Snapshots []string          // internal ones: id, name and time of each
+	Notes     map[string]string // of who acquired it, by name: "examiner", "case"
+}
+
+// Describe returns what the container of an image says.
+func Describe(im Image) Description {
+	if d, ok := im.(*disk); ok {
+		d.description.Format = d.format
+		return d.description
+	}
+	return Description{Format: im.Format(), Files: 1}
+}
+
+// opener opens one image with all files that belong to it.
+type opener struct {
+	ctx    context.Context
+	path   string
+	o      Options
+	depth  int // of parents
+	device bool
+	open   []io.Closer
+	about  Description
+}
+
+func (op *opener) close() error {
+	var err error
+	for _, c := range slices.Backward(op.open) {
+		if e := c.Close(); err == nil {
+			err = e
+		}
+	}
+	return err
+}
+
+// beside opens a file in the folder of the image. Its name is a string out of
+// evidence: no more than the last element is used.
+func (op *opener) beside(name string) (blob, error) {
+	base := lastElement(name)
+	if base == "" || base == "." || base == ".." || strings.ContainsRune(base, 0) {
+		return nil, fmt.Errorf("a file called %q: %w", name, evidence.ErrCorrupt)
+	}
+	f, err := openFile(filepath.Join(filepath.Dir(op.path), base))
+	if err != nil {
+		return nil, err
+	}
+	op.open = append(op.open, f)
+	op.about.Files++
+	return f, nil
+}
+
+// lastElement returns what follows the last slash or backslash.
+func lastElement(name string) string { return name[strings.LastIndexAny(name, `/\`)+1:] }
+
+// parent opens the disk that an image holds the changes of: only one that the
+// caller named, chosen by the names that the image has for it.
+func (op *opener) parent(names ...string) (blob, error) {
+	if op.depth >= maxParents {
+		return nil, fmt.Errorf("more than %d disks below each other: %w", maxParents, evidence.ErrCorrupt)
+	}
+	for _, p := range op.o.Parents {
+		for _, name := range names {
+			if filepath.Base(p) == lastElement(name) && p != op.path {
+				im, err := open(op.ctx, p, op.o, op.depth+1)
+				if err != nil {
+					return nil, err
+				}
+				op.open = append(op.open, im)
+				op.about.Files++
+				return im, nil
+			}
+		}
+	}
+	return nil, fmt.Errorf("it holds only what differs from that disk, which has to be named too: %w", evidence.ErrUnsupported)
+}
+
+// container is a format of a disk in a file.
+type container struct {
+	name string
+	is   func(b blob, head []byte) bool
+	open func(op *opener, b blob) (blob, error)
+}
+
+// containers returns the formats in the order in which they are asked.
+func containers() []container {
+	byHead := func(is func([]byte) bool) func(blob, []byte) bool {
+		return func(_ blob, head []byte) bool { return !isPartitioned(head) && is(head) }
+	}
+	return []container{
+		// A fixed VHD begins as the disk in it does.
+		{"vhd", func(b blob, _ []byte) bool { return vhd.Is(b, b.Size()) }, (*opener).vhd},
+		{"qcow2", byHead(qcow2.Is), (*opener).qcow2},
+		{"vmdk", byHead(vmdk.Is), (*opener).vmdk},
+		{"vhdx", byHead(vhdx.Is), (*opener).vhdx},
+		{"vdi", byHead(vdi.Is), (*opener).vdi},
+		{"ewf", byHead(ewf.Is), (*opener).ewf},
+	}
+}
+
+func (op *opener) vhd(b blob) (blob, error) {
+	return vhd.Open(b, b.Size(), vhd.Options{Warn: op.o.warn, Parent: func(name, _ string) (vhd.Parent, error) { return op.parent(name) }})
+}
+
+func (op *opener) qcow2(b blob) (blob, error) {
+	im, err := qcow2.Open(b, b.Size(), qcow2.Options{
+		Warn:     op.o.warn,
+		Snapshot: op.o.Snapshot,
+		Backing:  func(name string) (qcow2.Backing, error) { return op.parent(name) },
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range im.Snapshots() {
+		op.about.Snapshots = append(op.about.Snapshots, fmt.Sprintf("%s %s %s", s.ID, s.Name, s.Time.Format("2006-01-02T15:04:05.999999999Z")))
+	}
+	return im, nil
+}
+
+func (op *opener) vmdk(b blob) (blob, error) {
+	return vmdk.Open(b, b.Size(), vmdk.Options{
+		Warn:   op.o.warn,
+		Extent: func(name string) (vmdk.File, error) { return op.beside(name) },
+		Parent: func(name string) (vmdk.File, error) { return op.parent(name) },
+	})
+}
+
+func (op *opener) vhdx(b blob) (blob, error) {
+	return vhdx.Open(b, b.Size(), vhdx.Options{Warn: op.o.warn, Parent: func(names []string) (vhdx.Parent, error) { return op.parent(names...) }})
+}
+
+func (op *opener) vdi(b blob) (blob, error) { return vdi.Open(b) }
+
+func (op *opener) ewf(b blob) (blob, error) {
+	im, err := ewf.Open(b, ewf.Options{Warn: op.o.warn, Segment: func(n int) (ewf.File, error) {
+		name := ewf.SegmentName(filepath.Base(op.path), n)
+		if name == "" {
+			return nil, fs.ErrNotExist
+		}
+		return op.beside(name)
+	}})
+	if err != nil {
+		return nil, err
+	}
+	op.about.Hashes = map[string]string{}
+	op.about.Hashes["md5"], op.about.Hashes["sha1"] = im.Hashes()
+	maps.DeleteFunc(op.about.Hashes, func(_, v string) bool { return v == "" })
+	op.about.Notes = map[string]string{}
+	for key, name := range map[string]string{"c": "case", "n": "evidence", "a": "description", "e": "examiner", "t": "notes", "m": "acquired"} {
+		if v := im.Header()[key]; v != "" {
+			op.about.Notes[name] = v
+		}
+	}
+	return im, nil
+}
+
+// strangers are formats that are known well enough to say what to do with them.
+var strangers = []struct{ magic, what string }{
+	{"PK\x03\x04", "a zip archive: unpack it first"},
+	{"7z\xbc\xaf\x27\x1c", "a 7z archive: unpack it first"},
+	{"Rar!\x1a\x07", "a rar archive: unpack it first"},
+	{"\x1f\x9d", "packed with compress: unpack it first"},
+	{"QED\x00", "a QED image: convert it with qemu-img convert -O raw"},
+	{"WithoutFreeSpace", "a Parallels image: convert it with qemu-img convert -O raw"},
+	{"WithouFreSpacExt", "a Parallels image: convert it with qemu-img convert -O raw"},
+	{"AFF10\r\n", "an AFF image: convert it with affconvert -r"},
+	{"Bochs Virtual HD Image", "a Bochs image: convert it with qemu-img convert -O raw"},
+}
+
+// stranger returns an error for a known format that isn't read.
+func stranger(head []byte) error {
+	if isPartitioned(head) {
+		return nil
+	}
+	for _, s := range strangers {
+		if strings.HasPrefix(string(head), s.magic) {
+			return fmt.Errorf("%s: %w", s.what, evidence.ErrUnsupported)
+		}
+	}
+	return nil
+}
+
+// exists reports whether there is a file that could be part of an image.
+func exists(path string) bool {
+	st, err := os.Stat(path)
+	return err == nil && st.Mode().IsRegular()
+}
