@@ -8,17 +8,6 @@ import (
 	"lagan/evidence"
 )
 
-// The deferred mapping operations (XFS_BMAP_MAP, XFS_BMAP_UNMAP) and their flags
-// in struct xfs_map_extent.
-const (
-	bmapMap       = 1
-	bmapUnmap     = 2
-	bmapTypeMask  = 0xff
-	bmapAttrFork  = 1 << 31
-	bmapUnwritten = 1 << 30
-	bmapRealtime  = 1 << 29
-)
-
 const (
 	maxExtentLen   = 1<<21 - 1 // XFS_MAX_BMBT_EXTLEN
 	maxBmapLevels  = 9         // XFS_BM_MAXLEVELS of the smallest blocks
@@ -227,8 +216,9 @@ func (f *fork) setExtents(n uint64) {
 
 // cut takes the mappings of [off, off+count) out and returns them.
 func (f *fork) cut(off, count uint64) []mapping {
-	var kept, taken []mapping
+	taken := f.within(off, count)
 	end := off + count
+	var kept []mapping
 	for _, m := range f.maps {
 		if m.end() <= off || m.off >= end {
 			kept = append(kept, m)
@@ -237,15 +227,27 @@ func (f *fork) cut(off, count uint64) []mapping {
 		if m.off < off {
 			kept = append(kept, mapping{m.off, m.block, off - m.off, m.unwritten})
 		}
-		lo, hi := max(m.off, off), min(m.end(), end)
-		taken = append(taken, mapping{lo, m.block + lo - m.off, hi - lo, m.unwritten})
-		f.released += int64(hi - lo)
 		if m.end() > end {
 			kept = append(kept, mapping{end, m.block + end - m.off, m.end() - end, m.unwritten})
 		}
 	}
+	for _, m := range taken {
+		f.released += int64(m.count)
+	}
 	f.maps = kept
 	return taken
+}
+
+// within returns the mappings of [off, off+count), the outer ones trimmed to it.
+func (f *fork) within(off, count uint64) []mapping {
+	var out []mapping
+	for _, m := range f.maps {
+		lo, hi := max(m.off, off), min(m.end(), off+count)
+		if lo < hi {
+			out = append(out, mapping{lo, m.block + lo - m.off, hi - lo, m.unwritten})
+		}
+	}
+	return out
 }
 
 // put adds a mapping where there is none, joined with its neighbours where they
@@ -457,72 +459,4 @@ func (rp *replayer) freeBlock(ag uint32) (uint64, error) {
 		bno = be.Uint32(b[12:]) // bb_rightsib
 	}
 	return 0, fmt.Errorf("group %d: no free block for a btree: %w", ag, evidence.ErrCorrupt)
-}
-
-// finishBmap carries out a block mapping operation (xfs_bmap_recover_work, xfs_bmap_finish_one).
-func (rp *replayer) finishBmap(b []byte) error {
-	if len(b) < 48 || rp.order.Uint32(b[4:]) != 1 {
-		return fmt.Errorf("block mapping intent of %d bytes: %w", len(b), evidence.ErrCorrupt)
-	}
-	ino := rp.order.Uint64(b[16:])
-	m := mapping{block: rp.order.Uint64(b[24:]), off: rp.order.Uint64(b[32:]), count: uint64(rp.order.Uint32(b[40:]))}
-	flags := rp.order.Uint32(b[44:])
-	m.unwritten = flags&bmapUnwritten != 0
-	if flags&bmapRealtime != 0 {
-		return fmt.Errorf("inode %d: mapping of the realtime device: %w", ino, evidence.ErrUnsupported)
-	}
-	_, ok := rp.geo.offset(m.block)
-	if !ok || m.count == 0 || m.count > maxExtentLen || m.off > 1<<54-1-m.count {
-		return fmt.Errorf("inode %d: mapping of %d blocks at %#x to %#x: %w", ino, m.count, m.off, m.block, evidence.ErrCorrupt)
-	}
-	f, err := rp.openFork(ino, flags&bmapAttrFork != 0)
-	if err != nil {
-		return err
-	}
-	switch flags & bmapTypeMask {
-	case bmapMap:
-		if err := f.put(m); err != nil {
-			return err
-		}
-	case bmapUnmap:
-		f.cut(m.off, m.count)
-	default:
-		return fmt.Errorf("inode %d: mapping operation %d: %w", ino, flags&bmapTypeMask, evidence.ErrCorrupt)
-	}
-	return f.save()
-}
-
-// changeOwners makes the blocks of a fork's btree name the inode that has them
-// since two files exchanged their extents (xfs_recover_inode_owner_change).
-func (rp *replayer) changeOwners(in inodeFormat, d []byte) error {
-	be := binary.BigEndian
-	if in.fields&(ilogDOwner|ilogAOwner) == 0 || !rp.geo.V5 || be.Uint16(d[2:]) == 0 {
-		return nil
-	}
-	for _, attr := range [...]bool{false, true} {
-		flag := uint32(ilogDOwner)
-		if attr {
-			flag = ilogAOwner
-		}
-		f := &fork{rp: rp, ino: in.ino, d: slices.Clone(d), attr: attr}
-		if in.fields&flag == 0 || *f.format() != formatBtree {
-			continue
-		}
-		if err := f.load(); err != nil {
-			return err
-		}
-		for _, fsb := range f.blocks {
-			off, ok := rp.geo.offset(fsb)
-			b := rp.buf(rp.geo.BlockSize)
-			if err := rp.ov.read(b, off); err != nil || !ok {
-				return err
-			}
-			be.PutUint64(b[56:], in.ino) // bb_owner
-			putCRC(b, 64)
-			if err := rp.ov.write(b, off); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

@@ -47,7 +47,7 @@ func crashes(tb testing.TB) map[string][]byte {
 type crashDisk struct {
 	super, log  []byte
 	start, size int64
-	inode       int64
+	geo         Geometry
 }
 
 func newCrashDisk(b []byte) (*crashDisk, Geometry, error) {
@@ -59,7 +59,7 @@ func newCrashDisk(b []byte) (*crashDisk, Geometry, error) {
 		return nil, g, err
 	}
 	start, _ := g.offset(g.LogStart)
-	return &crashDisk{b[:basicBlock], b[basicBlock:], start, g.bytes(), int64(g.InodeSize)}, g, nil
+	return &crashDisk{b[:basicBlock], b[basicBlock:], start, g.bytes(), g}, g, nil
 }
 
 func (d *crashDisk) ReadAt(p []byte, off int64) (int, error) {
@@ -78,9 +78,7 @@ func (d *crashDisk) ReadAt(p []byte, off int64) (int, error) {
 		}
 	}
 	if off < d.start || off >= d.start+maxLogBytes {
-		for at := (off + d.inode - 1) / d.inode * d.inode; at+8 <= off+int64(n); at += d.inode {
-			copy(p[at-off:], []byte{'I', 'N', 0, 0, 3})
-		}
+		d.inodes(p[:n], off)
 	}
 	in(d.super, 0)
 	in(d.log, d.start)
@@ -88,6 +86,18 @@ func (d *crashDisk) ReadAt(p []byte, off int64) (int, error) {
 		return n, io.EOF
 	}
 	return n, nil
+}
+
+// inodes fills p with empty files, each with its number.
+func (d *crashDisk) inodes(p []byte, off int64) {
+	size, be := int64(d.geo.InodeSize), binary.BigEndian
+	for at := (off + size - 1) / size * size; at+inodeCoreV3 <= off+int64(len(p)); at += size {
+		b := p[at-off:]
+		copy(b, []byte{'I', 'N', 0x81, 0, 3, formatExtents})
+		block := uint64(at / int64(d.geo.BlockSize))
+		fsb := block/uint64(d.geo.AGBlocks)<<d.geo.AgBlkLog | block%uint64(d.geo.AGBlocks)
+		be.PutUint64(b[inodeInumber:], fsb<<d.geo.InopBlog|uint64(at%int64(d.geo.BlockSize)/size))
+	}
 }
 
 // reseal makes the checksums of the records right again, so that mutations
@@ -144,6 +154,7 @@ func FuzzReplay(f *testing.F) {
 	}
 	w := dirty()
 	w.record(w.trans(7, w.bufItem(0, daddr, 8, map[int][]byte{0: fill(128, 'a')})...)...)
+	w.record(w.trans(8, w.bui(1, 5, 105, 3, bmapMap), w.bui(2, 6, 106, 1, bmapUnmap), w.xmi(0, 10, 12, exchangeSizes, 0))...)
 	f.Add(append(testSuper(true), w.log[:w.block*basicBlock]...), true)
 	f.Fuzz(func(t *testing.T, b []byte, seal bool) {
 		if len(b) > 1<<20 {

@@ -84,9 +84,7 @@ func (rp *replayer) finishIntents() error {
 				err = fmt.Errorf("inode %d: left as it is: %w", rp.order.Uint64(in.body[16:]), evidence.ErrUnsupported)
 			}
 		case itemXMI:
-			if len(in.body) >= 32 {
-				err = fmt.Errorf("inodes %d and %d: left as they are: %w", rp.order.Uint64(in.body[16:]), rp.order.Uint64(in.body[24:]), evidence.ErrUnsupported)
-			}
+			err = rp.finishExchange(in.body)
 		}
 		if errors.Is(err, evidence.ErrCorrupt) || errors.Is(err, evidence.ErrUnsupported) && err != errTooMuch {
 			rp.warn(fmt.Errorf("unfinished operation (%s): %w", intentNames[in.typ], err))
