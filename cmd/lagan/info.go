@@ -15,7 +15,8 @@ import (
 )
 
 func newInfoCommand(u *ui) *cobra.Command {
-	return u.command(verb{
+	var hash bool
+	cmd := u.command(verb{
 		use:   "info EVIDENCE",
 		short: "what the evidence is: disks, volumes, filesystems, system, runtimes",
 		long: `Say what was recognised: the disk's format and partitions, each filesystem with its journal's
@@ -25,7 +26,10 @@ state, the operating system, and every container runtime's data root.`,
   lagan info /dev/nvme1n1 --output json`,
 		min: 1, max: 1, readsNothing: true,
 		run: func(n *analyzer.Node, args []string) error {
-			r := newInfoRecord(n)
+			r, err := u.infoRecord(n, hash)
+			if err != nil {
+				return err
+			}
 			return u.write(func(w io.Writer) error {
 				if u.output == "table" {
 					return r.print(w)
@@ -42,6 +46,8 @@ state, the operating system, and every container runtime's data root.`,
 			})
 		},
 	})
+	cmd.Flags().BoolVar(&hash, "hash", false, "hash the whole disk (MD5, SHA-1, SHA-256) and compare with what its container stored")
+	return cmd
 }
 
 type infoRecord struct {
@@ -53,9 +59,13 @@ type infoRecord struct {
 }
 
 type evidenceRecord struct {
-	Path   string `json:"path"`
-	Format string `json:"format"`
-	Size   *int64 `json:"size,omitempty"`
+	Path   string            `json:"path"`
+	Format string            `json:"format"`
+	Size   *int64            `json:"size,omitempty"`
+	MD5    string            `json:"md5,omitempty"`
+	SHA1   string            `json:"sha1,omitempty"`
+	SHA256 string            `json:"sha256,omitempty"`
+	Stored map[string]string `json:"stored_hashes,omitempty"`
 }
 
 type volumeRecord struct {
@@ -107,12 +117,19 @@ type storeRecord struct {
 	Images     int    `json:"images"`
 }
 
-func newInfoRecord(n *analyzer.Node) *infoRecord {
+func (u *ui) infoRecord(n *analyzer.Node, hash bool) (*infoRecord, error) {
 	r := &infoRecord{Volumes: []volumeRecord{}, Runtimes: []storeRecord{}}
 	for _, e := range n.Evidence {
 		er := evidenceRecord{Path: e.Path, Format: e.Format}
 		if e.Size >= 0 {
 			er.Size = &e.Size
+		}
+		if hash {
+			h, err := n.Hash(u.ctx, e)
+			if err != nil {
+				return nil, err
+			}
+			er.MD5, er.SHA1, er.SHA256, er.Stored = h.MD5, h.SHA1, h.SHA256, h.Stored
 		}
 		r.Evidence = append(r.Evidence, er)
 	}
@@ -127,7 +144,7 @@ func newInfoRecord(n *analyzer.Node) *infoRecord {
 	for _, g := range n.Gaps() {
 		r.Warnings = append(r.Warnings, g.String())
 	}
-	return r
+	return r, nil
 }
 
 func newVolumeRecord(v *analyzer.Volume) volumeRecord {
@@ -154,6 +171,11 @@ func (r *infoRecord) print(w io.Writer) error {
 			fmt.Fprintf(w, "  %s", bytesText(*e.Size))
 		}
 		fmt.Fprintln(w)
+		for _, h := range [...]struct{ name, value string }{{"MD5", e.MD5}, {"SHA-1", e.SHA1}, {"SHA-256", e.SHA256}, {"stored MD5", e.Stored["md5"]}, {"stored SHA-1", e.Stored["sha1"]}} {
+			if h.value != "" {
+				fmt.Fprintf(w, "  %-13s %s\n", h.name, h.value)
+			}
+		}
 	}
 	fmt.Fprintln(w)
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
