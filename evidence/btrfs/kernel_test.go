@@ -652,8 +652,9 @@ func fsync(path string) {
 func (c *churner) step() {
 	rng := c.rng
 	data := make([]byte, []int{0, 10, 1000, 5000, 70000}[rng.IntN(5)])
+	pattern := rng.Uint64() // packs well, and is another each time
 	for i := range data {
-		data[i] = byte(rng.Uint32() >> (i % 5))
+		data[i] = byte(pattern >> (i % 8 * 8))
 	}
 	file, other, fresh := c.pick(c.files), c.pick(c.files), c.fresh()
 	at := int64([]int{0, 100, 4096, 8192, 300000}[rng.IntN(5)])
