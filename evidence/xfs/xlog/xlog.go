@@ -154,7 +154,7 @@ func (rp *replayer) result(e extent) (*Result, error) {
 		notes = append([]string{e.note}, notes...)
 	}
 	if n := rp.warnings - maxWarnings; n > 0 {
-		rp.warnTo(fmt.Errorf("log replay: %d more warnings", n))
+		rp.warnTo(fmt.Errorf("log replay: %d more warnings: %w", n, evidence.ErrCorrupt))
 	}
 	return &Result{
 		State: evidence.JournalReplayed, Image: im, im: im,
