@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 
 	"lagan/evidence"
 )
@@ -46,6 +47,12 @@ func (f *FS) replay() evidence.Journal {
 		p.run()
 		v.changes.settle()
 		failed = errors.Join(failed, p.failed)
+		if !p.first.IsZero() && (j.First.IsZero() || p.first.Before(j.First)) {
+			j.First = p.first
+		}
+		if p.last.After(j.Last) {
+			j.Last = p.last
+		}
 		for _, o := range v.changes.objects {
 			j.Blocks += len(o.items)
 		}
@@ -69,6 +76,9 @@ type replayer struct {
 	log    tree
 	fixup  map[uint64]bool // inodes whose names are to be counted
 	failed error
+	// When the inodes were changed that were logged whole: the log has no
+	// other dates.
+	first, last time.Time
 }
 
 // note remembers what could not be replayed. The kernel would refuse to mount.
@@ -166,6 +176,14 @@ const (
 // inode replays an inode item (replay_one_buffer, overwrite_item).
 func (p *replayer) inode(it item, i inodeItem) {
 	p.xattrDeletes(it.key.object)
+	if i.generation != 0 {
+		if p.first.IsZero() || i.ctime.Before(p.first) {
+			p.first = i.ctime
+		}
+		if i.ctime.After(p.last) {
+			p.last = i.ctime
+		}
+	}
 	typ := evidence.TypeOfMode(uint16(i.mode))
 	if typ == evidence.TypeDir {
 		p.dirDeletes(it.key.object)
