@@ -32,6 +32,7 @@ type extentCache struct {
 type cachedExtent struct {
 	extent
 	data []byte
+	err  error // it can't be decompressed, and needn't be tried again
 }
 
 func (c *extentCache) get(pos uint64) *cachedExtent {
@@ -62,6 +63,9 @@ func (z *zfile) ReadAt(b []byte, off int64) (int, error) {
 
 func (z *zfile) read(b []byte, pos uint64) (int, error) {
 	if c := z.cache.get(pos); c != nil {
+		if c.err != nil {
+			return 0, c.err
+		}
 		return copy(b, c.data[pos-c.start:]), nil
 	}
 	e, err := z.extentAt(pos)
@@ -79,9 +83,13 @@ func (z *zfile) read(b []byte, pos uint64) (int, error) {
 	}
 	data, err := z.decompress(e)
 	if err != nil {
-		return 0, fmt.Errorf("inode %d: %s data at %#x for %#x: %w", z.in.nid, algNames[e.alg], e.pos, e.start, err)
+		err = fmt.Errorf("inode %d: %s data at %#x for %#x: %w", z.in.nid, algNames[e.alg], e.pos, e.start, err)
+		if errors.Is(err, evidence.ErrCorrupt) {
+			z.cache.put(cachedExtent{e, nil, err})
+		}
+		return 0, err
 	}
-	z.cache.put(cachedExtent{e, data})
+	z.cache.put(cachedExtent{e, data, nil})
 	return copy(b, data[within:]), nil
 }
 
