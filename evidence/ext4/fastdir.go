@@ -280,7 +280,29 @@ func (r *fastReplay) removeName(dir, ino uint32, name string) error {
 		}
 		return r.editInode(dir, func(raw []byte) { le.PutUint32(raw[e.at-at:], 0) })
 	}
-	return r.editDir(in, e.at, func(b []byte, i int) { le.PutUint32(b[i:], 0) })
+	return r.editDir(in, e.at, deleteEntry)
+}
+
+// deleteEntry joins the entry at i to the one before it and wipes it
+// (ext4_generic_delete_entry in namei.c).
+func deleteEntry(b []byte, i int) {
+	before := -1
+	for at := 0; at < i; {
+		n := recLen(b[at+4:], len(b))
+		if n < 12 || n > i-at {
+			before = -1
+			break
+		}
+		before, at = at, at+n
+	}
+	n := recLen(b[i+4:], len(b))
+	if before < 0 {
+		le.PutUint32(b[i:], 0)
+		clear(b[i+6 : i+n])
+		return
+	}
+	putRecLen(b[before+4:], i+n-before, len(b))
+	clear(b[i : i+n])
 }
 
 // addInline puts an entry into the unused part of an inline directory.
