@@ -176,42 +176,36 @@ func (d *dir) blocks(in *inode, fn func(lblk uint64, b []byte, err error) bool) 
 		return
 	}
 	failures := 0
-	fail := func(lblk uint64, err error) bool {
-		failures++
-		return fn(lblk, nil, err) && failures < maxDirErrors
-	}
 	seen := map[uint64]struct{}{} // a block is part of a directory once
-	end := (uint64(max(in.size, 0)) + uint64(fs.sb.blockSize()) - 1) >> fs.sb.blockBits
-	for r, err := range fs.mapping(in).runs(end) {
+	give := func(lblk, pblk uint64, err error) bool {
+		if _, again := seen[pblk]; again && err == nil {
+			err = fmt.Errorf("block %#x is in the directory twice: %w", pblk, evidence.ErrCorrupt)
+		}
+		var b []byte
+		if err == nil {
+			seen[pblk] = struct{}{}
+			b, err = fs.block(pblk)
+		}
 		if err != nil {
-			if !fail(r.lblk, err) {
+			failures++
+			return fn(lblk, nil, err) && failures < maxDirErrors
+		}
+		d.verify(lblk, pblk, b)
+		return fn(lblk, b, nil)
+	}
+	for r, err := range fs.mapping(in).runs(in.blocks(fs.sb)) {
+		switch {
+		case err != nil:
+			if !give(r.lblk, 0, err) {
 				return
 			}
-			continue
-		}
-		if r.pblk == 0 {
+		case r.pblk == 0:
 			d.hole(r)
-			continue
-		}
-		for i := range r.n {
-			pblk := r.pblk + i
-			var b []byte
-			var err error
-			if _, again := seen[pblk]; again {
-				err = fmt.Errorf("block %#x is in the directory twice: %w", pblk, evidence.ErrCorrupt)
-			} else {
-				seen[pblk] = struct{}{}
-				b, err = fs.block(pblk)
-			}
-			if err != nil {
-				if !fail(r.lblk+i, err) {
+		default:
+			for i := range r.n {
+				if !give(r.lblk+i, r.pblk+i, nil) {
 					return
 				}
-				continue
-			}
-			d.verify(r.lblk+i, pblk, b)
-			if !fn(r.lblk+i, b, nil) {
-				return
 			}
 		}
 	}

@@ -106,31 +106,34 @@ func (s *entryScan) collect(ino evidence.Ino, budget *uint64) error {
 	own := int32(len(s.dirs))
 	s.dirs = append(s.dirs, d)
 	failures := 0
-	end := (uint64(max(in.size, 0)) + uint64(fs.sb.blockSize()) - 1) >> fs.sb.blockBits
-	for r, err := range fs.mapping(in).runs(end) {
-		if err != nil {
+	for r, err := range fs.mapping(in).runs(in.blocks(fs.sb)) {
+		switch {
+		case err != nil:
 			s.fail(ino, err)
 			if failures++; failures >= maxDirErrors || s.stop {
 				return nil
 			}
-			continue
-		}
-		if r.pblk == 0 {
+		case r.pblk == 0:
 			d.hole(r)
-			continue
-		}
-		if r.n > *budget {
+		case r.n > *budget:
 			return fmt.Errorf("directory inode %d: directories of more blocks than the filesystem has: %w", ino, evidence.ErrCorrupt)
-		}
-		*budget -= r.n
-		perRead := uint64(readSize >> fs.sb.blockBits)
-		for i := uint64(0); i < r.n; i += perRead {
-			s.spans = append(s.spans, span{blk: r.pblk + i, n: uint32(min(perRead, r.n-i)), own: own, at: r.lblk + i})
+		default:
+			*budget -= r.n
+			s.add(r, own)
 		}
 	}
 	return nil
 }
 
+// add notes a run of a directory, in spans of at most one read.
+func (s *entryScan) add(r run, own int32) {
+	per := uint64(readSize >> s.fs.sb.blockBits)
+	for i := uint64(0); i < r.n; i += per {
+		s.spans = append(s.spans, span{blk: r.pblk + i, n: uint32(min(per, r.n-i)), own: own, at: r.lblk + i})
+	}
+}
+
+// inode returns what Inodes remembered of a directory, or reads it.
 func (s *entryScan) inode(ino evidence.Ino) (*inode, error) {
 	if in, ok := s.known[uint32(min(ino, 1<<32-1))]; ok {
 		return in, nil

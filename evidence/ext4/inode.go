@@ -123,6 +123,11 @@ func (fs *FS) checkFlags(in *inode) {
 	fs.warn(object{inFlags, uint64(in.ino)}, fmt.Errorf("inode %d: %s: %w", in.ino, what, evidence.ErrCorrupt))
 }
 
+// blocks is how many logical blocks the inode's size covers.
+func (in *inode) blocks(sb *super) uint64 {
+	return (uint64(max(in.size, 0)) + uint64(sb.blockSize()) - 1) >> sb.blockBits
+}
+
 // seed starts the checksums of the inode and of its blocks.
 func (in *inode) seed(sb *super) uint32 { return sb.inodeSeed(in.ino, in.generation) }
 

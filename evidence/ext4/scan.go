@@ -20,62 +20,74 @@ type piece struct {
 	bitmap []byte // of the group's inodes; nil where it can't be read
 }
 
+// losses joins groups in a row that can't be read to one error: an image that
+// was cut short has thousands of them.
+type losses struct {
+	from, to uint32
+	err      error
+}
+
+func (l *losses) add(from, n uint32, err error) {
+	if l.err == nil {
+		l.from, l.err = from, err
+	}
+	l.to = from + n - 1
+}
+
+func (l *losses) flush(yield func(piece, error) bool) bool {
+	if l.err == nil {
+		return true
+	}
+	err := fmt.Errorf("inodes %d to %d: %w", l.from, l.to, l.err)
+	l.err = nil
+	return yield(piece{}, err)
+}
+
 // pieces yields all inode tables, up to the last inode that was ever used, in
 // pieces of at most readSize. Groups in a row that can't be read are one error.
 func (fs *FS) pieces(yield func(piece, error) bool) {
 	sb := fs.sb
 	budget := fs.size // tables don't overlap: together they are no larger than the volume
-	var lost error
-	var lostFrom, lostTo uint32
-	flush := func() bool {
-		if lost == nil {
-			return true
-		}
-		err := fmt.Errorf("inodes %d to %d: %w", lostFrom, lostTo, lost)
-		lost = nil
-		return yield(piece{}, err)
-	}
-	lose := func(from, n uint32, err error) {
-		if lost == nil {
-			lost, lostFrom = err, from
-		}
-		lostTo = from + n - 1
-	}
-	per := uint32(readSize / sb.inodeSize)
+	var lost losses
 	for g := range sb.groups {
 		first := g*sb.inodesPerGroup + 1
 		d, err := fs.group(g)
 		if err != nil {
-			lose(first, sb.inodesPerGroup, err)
+			lost.add(first, sb.inodesPerGroup, err)
 			continue
-		}
-		if budget -= int64(d.used) * int64(sb.inodeSize); budget < 0 {
-			lose(first, sb.inodes-first+1, fmt.Errorf("inode tables larger than the volume: %w", evidence.ErrCorrupt))
-			break
 		}
 		var bitmap []byte
 		if !d.uninit {
 			bitmap = fs.inodeBitmap(g, &d)
 		}
-		at := fs.offset(d.inodeTable)
-		for i := uint32(0); i < d.used; i += per {
-			n := min(per, d.used-i)
-			off := at + int64(i)*int64(sb.inodeSize)
-			if have := (fs.size - off) / int64(sb.inodeSize); have < int64(n) {
-				have = max(have, 0)
-				lose(first+i+uint32(have), d.used-i-uint32(have), fmt.Errorf("table at offset %#x is behind the end of the volume: %w", off, evidence.ErrCorrupt))
-				if n = uint32(have); n == 0 {
-					break
-				}
-			} else if !flush() {
-				return
-			}
-			if !yield(piece{first + i, int(n), off, bitmap}, nil) {
-				return
-			}
+		if budget -= int64(d.used) * int64(sb.inodeSize); budget < 0 {
+			lost.add(first, sb.inodes-first+1, fmt.Errorf("inode tables larger than the volume: %w", evidence.ErrCorrupt))
+			break
+		}
+		if !fs.groupPieces(first, d, bitmap, &lost, yield) {
+			return
 		}
 	}
-	flush()
+	lost.flush(yield)
+}
+
+// groupPieces yields the pieces of one group's table, whose first inode is first.
+func (fs *FS) groupPieces(first uint32, d group, bitmap []byte, lost *losses, yield func(piece, error) bool) bool {
+	size := int64(fs.sb.inodeSize)
+	per := uint32(readSize / size)
+	for i := uint32(0); i < d.used; i += per {
+		n := min(per, d.used-i)
+		off := fs.offset(d.inodeTable) + int64(i)*size
+		have := min(int64(n), max(0, (fs.size-off)/size))
+		if have > 0 && (!lost.flush(yield) || !yield(piece{first + i, int(have), off, bitmap}, nil)) {
+			return false
+		}
+		if n -= uint32(have); n > 0 {
+			lost.add(first+i+uint32(have), d.used-i-uint32(have), fmt.Errorf("table at offset %#x is behind the end of the volume: %w", off, evidence.ErrCorrupt))
+			break
+		}
+	}
+	return true
 }
 
 // inodeBitmap returns a group's bitmap of inodes, nil where it can't be read,
