@@ -7,10 +7,6 @@ import (
 	"lagan/evidence"
 )
 
-// wholePage is the size up to which a page is read at once. Longer ones hold
-// large values, which are read when they are asked for.
-const wholePage = 64 << 10
-
 // page is a branch or leaf page, or the leaf page of an inline bucket, which
 // stands inside another page's value.
 type page struct {
@@ -91,9 +87,9 @@ func (p *page) load(b []byte) error {
 	if table > p.size {
 		return fmt.Errorf("page at offset %#x: %d elements in %d bytes: %w", p.off, p.count, p.size, evidence.ErrCorrupt)
 	}
-	want := max(table, min(p.size, wholePage))
-	if int64(len(b)) < want {
-		more := make([]byte, want)
+	// The continuations hold large values, which are read when they are asked for.
+	if int64(len(b)) < table {
+		more := make([]byte, table)
 		copy(more, b)
 		if err := readFull(p.r.r, more[len(b):], p.off+int64(len(b))); err != nil {
 			return fmt.Errorf("page at offset %#x: %w", p.off, err)
