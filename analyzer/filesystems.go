@@ -8,6 +8,7 @@ import (
 	"lagan/evidence"
 	"lagan/evidence/btrfs"
 	"lagan/evidence/erofs"
+	"lagan/evidence/squashfs"
 	"lagan/evidence/ext4"
 	"lagan/evidence/volume"
 	"lagan/evidence/xfs"
@@ -29,6 +30,9 @@ var openers = []opener{
 	}},
 	{"erofs", func(r io.ReaderAt, size int64, o evidence.Options) (evidence.FS, error) {
 		return opened(erofs.Open(r, size, o))
+	}},
+	{"squashfs", func(r io.ReaderAt, size int64, o evidence.Options) (evidence.FS, error) {
+		return opened(squashfs.Open(r, size, o))
 	}},
 	{"xfs", func(r io.ReaderAt, size int64, o evidence.Options) (evidence.FS, error) {
 		return opened(xfs.Open(r, size, o))
