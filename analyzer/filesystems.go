@@ -8,8 +8,8 @@ import (
 	"lagan/evidence"
 	"lagan/evidence/btrfs"
 	"lagan/evidence/erofs"
-	"lagan/evidence/squashfs"
 	"lagan/evidence/ext4"
+	"lagan/evidence/squashfs"
 	"lagan/evidence/volume"
 	"lagan/evidence/xfs"
 )
