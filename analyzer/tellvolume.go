@@ -151,7 +151,7 @@ func (t *volumeTeller) tree(root int32, path string, in folder) error {
 			continue // told under the path where it is mounted
 		}
 		if isDir && t.seen[e.child] {
-			t.n.gap(t.v.Index, "", fmt.Errorf("directory inode %d has a second name, %q: %w", t.x.node(e.child).inode, t.path, evidence.ErrCorrupt))
+			t.n.gap(t.v.Index, "", fmt.Errorf("directory inode %d has a second name, %q: %w", t.x.inode(e.child), t.path, evidence.ErrCorrupt))
 			continue
 		}
 		if err := t.file(e.child, in, t.path); err != nil {
@@ -177,7 +177,7 @@ func (t *volumeTeller) nameless() error {
 		if t.seen[i] {
 			continue
 		}
-		t.path = fmt.Appendf(t.path[:0], "%sOrphanFile-%d", orphanFolder, t.x.node(int32(i)).inode)
+		t.path = fmt.Appendf(t.path[:0], "%sOrphanFile-%d", orphanFolder, t.x.inode(int32(i)))
 		if err := t.file(int32(i), t.node, t.path); err != nil {
 			return err
 		}
@@ -194,7 +194,7 @@ func (t *volumeTeller) file(i int32, in folder, path []byte) error {
 	n := t.x.node(i)
 	r := t.r
 	r.Reset(timeline.FSStat, in.common)
-	r.Path(in.prefix, string(path))
+	r.PathBytes(in.prefix, path)
 	typ := fileTypes[n.typ]
 	x := &t.x.extras[n.extra]
 	whiteout := in.layer && n.typ == evidence.TypeChar && x.major == 0 && x.minor == 0
@@ -204,7 +204,7 @@ func (t *volumeTeller) file(i int32, in folder, path []byte) error {
 	}
 	r.Bool(timeline.FieldIsAllocated, n.nlink > 0 && !whiteout)
 	r.File(typ, n.perm)
-	r.Uint(timeline.FieldInode, n.inode)
+	r.Uint(timeline.FieldInode, t.x.inode(i))
 	r.Int(timeline.FieldFileSize, n.size)
 	r.Int(timeline.FieldOwnerIdentifier, int64(n.uid))
 	r.Int(timeline.FieldGroupIdentifier, int64(n.gid))
@@ -220,8 +220,8 @@ func (t *volumeTeller) file(i int32, in folder, path []byte) error {
 		r.Bool(timeline.FieldFromJournal, true)
 	}
 	for k, desc := range [4]timeline.Desc{timeline.Modified, timeline.Accessed, timeline.MetadataChanged, timeline.Created} {
-		if n.nsec[k] != noTime {
-			r.Unix(desc, n.sec[k], uint32(n.nsec[k]))
+		if sec, nsec, known := t.x.time(n, k); known {
+			r.Unix(desc, sec, nsec)
 		}
 	}
 	r.Template(timeline.FileMessage)

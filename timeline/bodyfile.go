@@ -2,7 +2,6 @@ package timeline
 
 import (
 	"bytes"
-	"strconv"
 	"unicode"
 	"unicode/utf8"
 )
@@ -17,7 +16,60 @@ import (
 // backslash in a name, control bytes and bytes that are not UTF-8 are written
 // as \xNN, so that a line is a line and a name can be had back.
 type bodyfile struct {
-	v view
+	fields [len(bodyFields)]field
+	known  [len(bodyFields)]bool
+}
+
+// The fields that a line is made of, by their places in bodyfile.fields.
+const (
+	bodyMD5 = iota
+	bodyName
+	bodyTarget
+	bodyAllocated
+	bodyInode
+	bodyMode
+	bodyUID
+	bodyGID
+	bodySize
+)
+
+var bodyFields = [...]uint8{
+	bodyMD5: uint8(FieldMD5Hash), bodyName: uint8(FieldFilename), bodyTarget: uint8(FieldSymbolicLinkTarget), bodyAllocated: uint8(FieldIsAllocated),
+	bodyInode: uint8(FieldInode), bodyMode: uint8(FieldModeAsString), bodyUID: uint8(FieldOwnerIdentifier), bodyGID: uint8(FieldGroupIdentifier), bodySize: uint8(FieldFileSize),
+}
+
+// bodyPlaces has, for each field, one more than its place in bodyFields; 0: none.
+var bodyPlaces = func() (places [numFields]uint8) {
+	for i, id := range bodyFields {
+		places[id] = uint8(i + 1)
+	}
+	return places
+}()
+
+// gather finds the line's fields, in one pass over the record and then, for
+// those it lacks, among its common fields.
+func (b *bodyfile) gather(r *Record) error {
+	v := view{name: r.name, nameForm: r.nameForm, body: r.body}
+	b.known = [len(bodyFields)]bool{}
+	for at := 0; at < len(v.body); {
+		f, next := v.field(at)
+		if next < 0 {
+			return errRecord("field")
+		}
+		if i := bodyPlaces[f.id]; i > 0 {
+			b.fields[i-1], b.known[i-1] = f, true
+		}
+		at = next
+	}
+	for i, id := range bodyFields {
+		if !b.known[i] && r.common != nil && r.common.pos[id] > 0 {
+			b.fields[i], b.known[i] = r.common.field(id)
+		}
+	}
+	if !b.known[bodyName] {
+		b.fields[bodyName] = field{typ: typeString, form: r.nameForm, b: r.name}
+	}
+	return nil
 }
 
 // bodyPrefix is what stands before the names of a container's files, or of an image's.
@@ -52,22 +104,22 @@ func (b *bodyfile) record(dst []byte, r *Record) ([]byte, error) {
 	if r.kind != FSStat && r.kind != RecoveredFile {
 		return dst, nil
 	}
-	v := &b.v
-	*v = view{name: r.name, nameForm: r.nameForm, ownName: len(r.name) > 0, body: r.body, common: r.common, kind: r.kind}
-	if err := v.index(); err != nil {
+	if err := b.gather(r); err != nil {
 		return dst, err
 	}
-	dst = b.text(dst, FieldMD5Hash, "0")
+	dst = b.text(dst, bodyMD5)
 	dst = append(dst, '|')
 	dst = b.name(dst, r)
 	dst = append(dst, '|')
-	dst = b.text(dst, FieldInode, "0")
+	dst = b.text(dst, bodyInode)
 	dst = append(dst, '|')
 	dst = b.mode(dst)
-	for _, f := range [...]IntField{FieldOwnerIdentifier, FieldGroupIdentifier, FieldFileSize} {
-		dst = append(dst, '|')
-		n, _ := v.find(uint8(f))
-		dst = appendInt(dst, n.num)
+	for _, i := range [...]int{bodyUID, bodyGID, bodySize} {
+		n := int64(0)
+		if b.known[i] {
+			n = b.fields[i].num
+		}
+		dst = appendInt(append(dst, '|'), n)
 	}
 	var times [4]int64
 	for _, s := range r.stamps {
@@ -78,16 +130,16 @@ func (b *bodyfile) record(dst []byte, r *Record) ([]byte, error) {
 		}
 	}
 	for _, d := range [...]Desc{Accessed, Modified, MetadataChanged, Created} {
-		dst = strconv.AppendInt(append(dst, '|'), times[d], 10)
+		dst = appendInt(append(dst, '|'), times[d])
 	}
 	return append(dst, '\n'), nil
 }
 
-func (b *bodyfile) text(dst []byte, f StringField, unknown string) []byte {
-	if v, ok := b.v.find(uint8(f)); ok {
-		return v.appendText(dst)
+func (b *bodyfile) text(dst []byte, i int) []byte {
+	if b.known[i] {
+		return b.fields[i].appendText(dst)
 	}
-	return append(dst, unknown...)
+	return append(dst, '0')
 }
 
 // name appends the path in the container or on the node, escaped.
@@ -98,18 +150,14 @@ func (b *bodyfile) name(dst []byte, r *Record) []byte {
 	if r.rawFilename != "" {
 		dst = appendBodyText(dst, r.rawFilename)
 	} else {
-		f, ok := b.v.find(uint8(FieldFilename))
-		if !ok {
-			f, _ = b.v.find(uint8(FieldDisplayName))
-		}
-		dst = appendBodyField(dst, f)
+		dst = appendBodyField(dst, b.fields[bodyName])
 	}
 	if r.rawTarget != "" {
 		dst = appendBodyText(append(dst, " -> "...), r.rawTarget)
-	} else if f, ok := b.v.find(uint8(FieldSymbolicLinkTarget)); ok {
-		dst = appendBodyField(append(dst, " -> "...), f)
+	} else if b.known[bodyTarget] {
+		dst = appendBodyField(append(dst, " -> "...), b.fields[bodyTarget])
 	}
-	if f, ok := b.v.find(uint8(FieldIsAllocated)); ok && f.num == 0 {
+	if b.known[bodyAllocated] && b.fields[bodyAllocated].num == 0 {
 		dst = append(dst, " (deleted)"...)
 	}
 	return dst
@@ -117,8 +165,8 @@ func (b *bodyfile) name(dst []byte, r *Record) []byte {
 
 // mode appends the mode as The Sleuth Kit prints it: type of the name, type and permissions of the inode.
 func (b *bodyfile) mode(dst []byte) []byte {
-	mode, ok := b.v.find(uint8(FieldModeAsString))
-	if !ok || len(mode.b) != 10 {
+	mode := &b.fields[bodyMode]
+	if !b.known[bodyMode] || len(mode.b) != 10 {
 		return append(dst, "-/----------"...)
 	}
 	letter := mode.b[0]

@@ -212,6 +212,19 @@ func (r *Record) Path(prefix, path string) {
 	}
 }
 
+// PathBytes is Path for a path in a buffer of the caller's.
+func (r *Record) PathBytes(prefix string, path []byte) {
+	if len(path) == 0 || len(prefix)+len(path) > maxText || r.mask.has(uint8(FieldDisplayName)) || r.mask.has(uint8(FieldFilename)) ||
+		!plainBytes(path) || !plain([]byte(prefix)) {
+		r.Path(prefix, string(path))
+		return
+	}
+	r.mask.add(uint8(FieldDisplayName))
+	r.mask.add(uint8(FieldFilename))
+	r.name = append(append(r.name[:0], prefix...), path...)
+	r.body = binary.AppendUvarint(append(r.body, byte(FieldFilename)), uint64(len(prefix))<<2|formSuffix)
+}
+
 // Uint sets a text field to a number in decimal, as inode and port are given.
 func (r *Record) Uint(f StringField, n uint64) {
 	switch {

@@ -130,6 +130,9 @@ func (s *Sorter) store(r *Record) uint64 {
 	if s.last == len(s.chunks) {
 		s.chunks = append(s.chunks, make([]byte, 0, max(chunkSize, most)))
 	}
+	if most > maxText/2 {
+		s.fields.add(uint8(FieldTruncated)) // its message may be cut
+	}
 	chunk := s.chunks[s.last]
 	at := len(chunk)
 	// The record's length, in front of it, is written after it: three bytes

@@ -231,6 +231,12 @@ func (v *view) find(id uint8) (field, bool) {
 	return field{}, false
 }
 
+// has says whether find finds a field.
+func (v *view) has(id uint8) bool {
+	_, ok := v.find(id)
+	return ok
+}
+
 // field returns one of the common fields.
 func (c *Common) field(id uint8) (field, bool) {
 	if c == nil || c.pos[id] == 0 {

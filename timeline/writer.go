@@ -19,11 +19,14 @@ type Format string
 // The formats.
 const (
 	JSONL    Format = "jsonl"    // Timesketch's
+	CSV      Format = "csv"      // the same fields
+	L2TCSV   Format = "l2tcsv"   // log2timeline's 17 columns
 	Bodyfile Format = "bodyfile" // The Sleuth Kit's: files only, not sorted
+	ECS      Format = "ecs"      // Elastic Common Schema, for the bulk interface
 )
 
 // Formats lists what can be written, the default first.
-var Formats = []Format{JSONL, Bodyfile}
+var Formats = []Format{JSONL, CSV, L2TCSV, Bodyfile, ECS}
 
 // ParseFormat returns the format of a name; "" is the default.
 func ParseFormat(name string) (Format, error) {
@@ -42,7 +45,7 @@ func ParseFormat(name string) (Format, error) {
 
 // endings are the formats that a file's name tells.
 var endings = map[string]Format{
-	".jsonl": JSONL, ".json": JSONL, ".body": Bodyfile, ".bodyfile": Bodyfile, ".mactime": Bodyfile,
+	".jsonl": JSONL, ".json": JSONL, ".csv": CSV, ".l2tcsv": L2TCSV, ".ndjson": ECS, ".body": Bodyfile, ".bodyfile": Bodyfile, ".mactime": Bodyfile,
 }
 
 // FormatOf returns the format that the ending of a file's name tells.
@@ -82,6 +85,12 @@ func newEncoder(f Format, s *Sorter) (encoder, error) {
 	switch f {
 	case JSONL:
 		return &jsonl{commons: s.commons}, nil
+	case CSV:
+		return newCSV(s), nil
+	case L2TCSV:
+		return &l2tcsv{commons: s.commons}, nil
+	case ECS:
+		return &ecs{commons: s.commons}, nil
 	}
 	return nil, fmt.Errorf("no such timeline format: %q", f)
 }
