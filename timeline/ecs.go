@@ -2,7 +2,6 @@ package timeline
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"net/netip"
@@ -135,9 +134,16 @@ var ecsRows = func() []ecsRow {
 	for _, f := range []fieldID{id(FieldMessage), id(FieldTag)} {
 		placed.add(f)
 	}
+	// What may not fit its place, or find it taken, is kept as it is too.
+	var kept fieldSet
+	for _, f := range []StringField{
+		FieldIPAddress, FieldSourceIP, FieldPort, FieldDestinationIPAddress, FieldDestinationPort, FieldHTTPResponseCode, FieldHTTPResponseBytes,
+		FieldEventName, FieldVerb, FieldCommand, FieldUserName, FieldUserAgent,
+	} {
+		kept.add(uint8(f))
+	}
 	for f := 1; f < numFields; f++ {
-		// What may not fit its place is kept as it is too.
-		if !placed.has(uint8(f)) || f == int(FieldIPAddress) || f == int(FieldSourceIP) || f == int(FieldPort) || f == int(FieldDestinationIPAddress) || f == int(FieldDestinationPort) {
+		if !placed.has(uint8(f)) || kept.has(uint8(f)) {
 			r := at("lagan." + fieldNames[f])
 			r.from = append(r.from, ecsSource{uint8(f), asIs})
 		}
@@ -318,9 +324,10 @@ func (e *ecs) related(fits func(string) bool, fields ...StringField) {
 		return
 	}
 	e.doc.key()
-	for i, s := range all {
-		e.doc.b = append(e.doc.b, cmp.Or(map[bool]byte{true: '['}[i == 0], ','))
-		e.doc.b = text.AppendJSON(e.doc.b, s)
+	separator := byte('[')
+	for _, s := range all {
+		e.doc.b = text.AppendJSON(append(e.doc.b, separator), s)
+		separator = ','
 	}
 	e.doc.b = append(e.doc.b, ']')
 }
