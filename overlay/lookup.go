@@ -123,21 +123,10 @@ func (f *FS) lookup(stack []Location, lists []*listing, name string, first *evid
 	rooted := false
 	for i := 0; i < len(stack) && !s.stop; i++ {
 		dir := stack[i]
-		// As in ovl_lookup: where redirects aren't followed the last directory of
-		// the stack ends the search, else the last layer; with data-only layers a
-		// file's redirect matters there too.
-		switch dataOnly := f.merged < len(f.layers); {
-		case f.user && !dataOnly:
-			s.last = i == len(stack)-1
-		case s.isDir || !dataOnly:
-			s.last = dir.Layer == f.merged-1
-		}
+		s.enter(dir, i == len(stack)-1)
 		var list *listing
 		if lists != nil && !rooted {
 			list = lists[i]
-		}
-		if s.pending {
-			s.followed, s.pending = true, false
 		}
 		e, t, ok := s.layer(dir, list)
 		if !ok {
@@ -170,6 +159,21 @@ func (f *FS) lookup(stack []Location, lists []*listing, name string, first *evid
 		}
 	}
 	return f.entry(name, typ, n), true, s.unreadable
+}
+
+// enter notes that a layer is looked at. As in ovl_lookup: where redirects
+// aren't followed the last directory of the stack ends the search, else the last
+// layer; with data-only layers a file's redirect matters there too.
+func (s *search) enter(dir Location, lastOfStack bool) {
+	switch dataOnly := s.f.merged < len(s.f.layers); {
+	case s.f.user && !dataOnly:
+		s.last = lastOfStack
+	case s.isDir || !dataOnly:
+		s.last = dir.Layer == s.f.merged-1
+	}
+	if s.pending {
+		s.followed, s.pending = true, false
+	}
 }
 
 // dataOnly looks for the content of a metadata-only copy in the data-only
@@ -274,12 +278,7 @@ func (s *search) single(dir Location, list *listing, name string, prefix int, po
 			s.stop = true
 			return none, 0, false
 		}
-		s.note(m.err)
-		s.metacopy = m.metacopy && !s.f.user
-		s.stop = !s.metacopy
-		if m.metacopy && s.f.user {
-			s.refuse(s.f.refused(at))
-		}
+		s.file(at, m)
 		if s.stop || s.last {
 			return e, typ, true
 		}
@@ -298,6 +297,16 @@ func (s *search) single(dir Location, list *listing, name string, prefix int, po
 	}
 	s.redirect(at, m, prefix, post)
 	return e, typ, true
+}
+
+// file notes what a file is: all there is, or a metadata-only copy.
+func (s *search) file(at Location, m marks) {
+	s.note(m.err)
+	s.metacopy = m.metacopy && !s.f.user
+	s.stop = !s.metacopy
+	if m.metacopy && s.f.user {
+		s.refuse(s.f.refused(at))
+	}
 }
 
 // redirect takes a redirect over into the name to look for: ovl_check_redirect.

@@ -63,15 +63,13 @@ func (f *FS) readDir(in inode, yield func(evidence.Entry) bool) error {
 		}
 		for range count {
 			e, n, err := readDirent(c, start)
-			if err == nil && n > left {
-				err = fmt.Errorf("entry %q behind the end: %w", e.Name, evidence.ErrCorrupt)
-			}
-			if err == nil && e.Name <= last {
-				// Sorted, so that no listing repeats without end.
-				err = fmt.Errorf("%q behind %q: %w", e.Name, last, evidence.ErrCorrupt)
-			}
-			if err != nil {
+			switch {
+			case err != nil:
 				return err
+			case n > left:
+				return fmt.Errorf("entry %q behind the end: %w", e.Name, evidence.ErrCorrupt)
+			case e.Name <= last: // sorted, so that no listing repeats without end
+				return fmt.Errorf("%q behind %q: %w", e.Name, last, evidence.ErrCorrupt)
 			}
 			left -= n
 			last = e.Name
