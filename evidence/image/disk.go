@@ -4,13 +4,14 @@ import "bytes"
 
 // Magic numbers of the compressed streams that an image may be wrapped in.
 var (
-	magicGzip  = []byte{0x1f, 0x8b, 0x08}                   // RFC 1952, 2.3.1: ID1, ID2, CM = deflate
-	magicZstd  = []byte{0x28, 0xb5, 0x2f, 0xfd}             // RFC 8878, 3.1.1: Magic_Number
-	magicXZ    = []byte{0xfd, '7', 'z', 'X', 'Z', 0x00}     // xz-file-format 1.2.0, 2.1.1.1
-	magicBzip2 = []byte{'B', 'Z', 'h'}                      // then the block size '1' to '9'
-	magicLZ4   = []byte{0x04, 0x22, 0x4d, 0x18}             // LZ4 frame format, 0x184D2204
-	blockBzip2 = []byte{0x31, 0x41, 0x59, 0x26, 0x53, 0x59} // pi: the first block of a bzip2 stream
-	endBzip2   = []byte{0x17, 0x72, 0x45, 0x38, 0x50, 0x90} // sqrt(pi): the end of an empty one
+	magicGzip   = []byte{0x1f, 0x8b, 0x08}                   // RFC 1952, 2.3.1: ID1, ID2, CM = deflate
+	magicZstd   = []byte{0x28, 0xb5, 0x2f, 0xfd}             // RFC 8878, 3.1.1: Magic_Number
+	magicXZ     = []byte{0xfd, '7', 'z', 'X', 'Z', 0x00}     // xz-file-format 1.2.0, 2.1.1.1
+	magicBzip2  = []byte{'B', 'Z', 'h'}                      // then the block size '1' to '9'
+	magicLZ4    = []byte{0x04, 0x22, 0x4d, 0x18}             // LZ4 frame format, 0x184D2204
+	magicLZ4Old = []byte{0x02, 0x21, 0x4c, 0x18}             // the legacy frame of LZ4, 0x184C2102
+	blockBzip2  = []byte{0x31, 0x41, 0x59, 0x26, 0x53, 0x59} // pi: the first block of a bzip2 stream
+	endBzip2    = []byte{0x17, 0x72, 0x45, 0x38, 0x50, 0x90} // sqrt(pi): the end of an empty one
 )
 
 // A skippable frame, of zstd and LZ4 alike, begins with 0x184D2A50 to 0x184D2A5F (RFC 8878, 3.1.2).

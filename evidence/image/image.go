@@ -149,7 +149,7 @@ func (op *opener) unwrap(b blob) (*disk, error) {
 			}
 			return done(inner, c.name), nil
 		}
-		w := recognise(head)
+		w := recognise(b, head)
 		if w == nil {
 			if err := stranger(head); err != nil {
 				return nil, fmt.Errorf("%q is %w", op.path, err)
@@ -179,15 +179,22 @@ type wrapper struct {
 }
 
 // recognise returns what the bytes are wrapped in, or nil for none that is known.
-func recognise(head []byte) *wrapper {
+func recognise(b blob, head []byte) *wrapper {
 	if isPartitioned(head) {
 		return nil
 	}
+	lz4Magic := le32(magicLZ4)
 	switch {
 	case bytes.HasPrefix(head, magicGzip):
 		return &wrapper{"gzip", spooler(openGzip)}
+	case bytes.HasPrefix(head, magicXZ):
+		return &wrapper{"xz", spooler(openXZ)}
+	case isBzip2(head):
+		return &wrapper{"bzip2", spooler(openBzip2)}
+	case bytes.HasPrefix(head, magicLZ4), bytes.HasPrefix(head, magicLZ4Old), isSkippable(head) && afterSkippable(b) == lz4Magic:
+		return &wrapper{"lz4", spooler(openLZ4)}
 	case bytes.HasPrefix(head, magicZstd), isSkippable(head):
-		return &wrapper{"zstd", spooler(openZstd)}
+		return &wrapper{"zstd", openAnyZstd}
 	}
 	return nil
 }

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"io"
 	"io/fs"
 	"os"
@@ -14,8 +16,11 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
+	"github.com/ulikunitz/xz"
 
 	"lagan/evidence"
+	"lagan/evidence/image/imagetest"
 )
 
 // sparseDisk is 3 MiB and a bit: text, a hole, noise, an odd end.
@@ -47,6 +52,52 @@ func zstdFrame(p []byte, window int) []byte {
 	if err != nil {
 		panic(err)
 	}
+	w.Write(p)
+	w.Close()
+	return out.Bytes()
+}
+
+// seekableFile packs p in frames of n bytes, with a seek table.
+func seekableFile(p []byte, n int) []byte {
+	var out, table []byte
+	for len(p) > 0 {
+		part := p[:min(n, len(p))]
+		p = p[len(part):]
+		f := zstdFrame(part, 1<<20)
+		out = append(out, f...)
+		table = binary.LittleEndian.AppendUint32(table, uint32(len(f)))
+		table = binary.LittleEndian.AppendUint32(table, uint32(len(part)))
+	}
+	count := len(table) / 8
+	table = binary.LittleEndian.AppendUint32(table, uint32(count))
+	table = binary.LittleEndian.AppendUint32(append(table, 0), seekFooterMagic)
+	out = binary.LittleEndian.AppendUint32(out, seekTableMagic)
+	return append(binary.LittleEndian.AppendUint32(out, uint32(len(table))), table...)
+}
+
+// zstdBomb is one frame of blocks of 128 KiB of zeros.
+func zstdBomb(blocks int) []byte {
+	b := []byte{0x28, 0xb5, 0x2f, 0xfd, 0, 7 << 3} // a window of 128 KiB, no size
+	for range blocks {
+		b = append(b, 2, 0, 0x10, 0) // Block_Type 1 (RLE), Block_Size 0x20000, the byte
+	}
+	return append(b, 1, 0, 0)
+}
+
+func xzFile(p []byte) []byte {
+	var out bytes.Buffer
+	w, err := xz.NewWriter(&out)
+	if err != nil {
+		panic(err)
+	}
+	w.Write(p)
+	w.Close()
+	return out.Bytes()
+}
+
+func lz4File(p []byte) []byte {
+	var out bytes.Buffer
+	w := lz4.NewWriter(&out)
 	w.Write(p)
 	w.Close()
 	return out.Bytes()
@@ -106,6 +157,15 @@ func TestOpenForms(t *testing.T) {
 		{"zstd long window", zstdFrame(d, 128<<20), "zstd+raw", len(d), ""},
 		{"zstd frames", join(skippable(30), zstdFrame(d[:9], 1<<20), skippable(0), zstdFrame(d[9:], 1<<20)), "zstd+raw", len(d), ""},
 		{"zstd cut short", cut, "zstd+raw", 2 << 20, "stopped near"},
+		{"zstd seekable", seekableFile(d, 100_000), "zstd+raw", len(d), ""},
+		{"zstd seekable in large frames", seekableFile(append(bytes.Clone(d), make([]byte, 33<<20)...), 33<<20), "zstd+raw", len(d), ""},
+		{"zstd seekable, table off by one", append([]byte{0x50, 0x2a, 0x4d, 0x18, 1, 0, 0, 0, 9}, seekableFile(d, 1<<20)...), "zstd+raw", len(d), ""},
+		{"xz", xzFile(d), "xz+raw", len(d), ""},
+		{"xz streams", join(xzFile(d[:1<<20]), make([]byte, 8), xzFile(d[1<<20:])), "xz+raw", len(d), ""},
+		{"xz cut short", xzFile(d)[:50_000], "xz+raw", 1 << 20, "stopped near"},
+		{"xz garbage after", join(xzFile(d), []byte("garbage")), "xz+raw", len(d), "no stream"},
+		{"lz4", lz4File(d), "lz4+raw", len(d), ""},
+		{"lz4 frames", join(skippable(7), lz4File(d[:1<<20]), lz4File(d[1<<20:])), "lz4+raw", len(d), ""},
 		{"gzip in zstd", zstdFrame(gzipped(d), 1<<20), "zstd+gzip+raw", len(d), ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -116,7 +176,7 @@ func TestOpenForms(t *testing.T) {
 			if format != c.format {
 				t.Errorf("format %q, want %q", format, c.format)
 			}
-			if len(got) < c.size || !bytes.Equal(got, d[:len(got)]) {
+			if len(got) < c.size || !bytes.Equal(got[:min(len(got), len(d))], d[:min(len(got), len(d))]) {
 				t.Errorf("%d bytes, want %d of the disk's", len(got), c.size)
 			}
 			text := errors.Join(warned...)
@@ -140,6 +200,9 @@ func TestOpenErrors(t *testing.T) {
 		{"gzip header only", gzipped(d)[:12], Options{}, evidence.ErrCorrupt, "unpacking"},
 		{"gzip of nothing", gzipped(nil), Options{}, evidence.ErrFormat, "nothing is in it"},
 		{"zstd magic only", zstdFrame(d, 1<<20)[:5], Options{}, evidence.ErrCorrupt, "unpacking"},
+		{"zip", []byte("PK\x03\x04 and so on"), Options{}, evidence.ErrUnsupported, "unpack it"},
+		{"xz header only", xzFile(d)[:12], Options{}, evidence.ErrCorrupt, "unpacking"},
+		{"xz dictionary of 4 GiB", xzDictionary4G(), Options{}, evidence.ErrUnsupported, "dictionary"},
 		{"zstd window of 2 GiB", []byte{0x28, 0xb5, 0x2f, 0xfd, 0x00, 21 << 3, 1, 0, 0}, Options{}, evidence.ErrUnsupported, "window"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -155,6 +218,161 @@ func TestOpenErrors(t *testing.T) {
 	if _, err := Open(context.Background(), filepath.Join(t.TempDir(), "none"), Options{}); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("missing: got %v", err)
 	}
+}
+
+// xzDictionary4G is an xz file whose only block asks for the largest dictionary.
+func xzDictionary4G() []byte {
+	b := append([]byte{0xfd, '7', 'z', 'X', 'Z', 0, 0, 4}, 0, 0, 0, 0)
+	binary.LittleEndian.PutUint32(b[8:], crc32.ChecksumIEEE(b[6:8]))
+	block := []byte{2, 0, 0x21, 1, 40, 0, 0, 0}
+	b = append(b, block...)
+	return append(binary.LittleEndian.AppendUint32(b, crc32.ChecksumIEEE(block)), 0, 0, 0, 0)
+}
+
+// TestTools unpacks what the usual tools packed.
+func TestTools(t *testing.T) {
+	d := sparseDisk()[2<<20-100_000:][:300_000]
+	raw := imagetest.Write(t, "disk", d)
+	for _, c := range [][]string{
+		{"gzip", "-1"}, {"zstd", "-q", "--long=27"}, {"bzip2", "-1"}, {"lz4", "-q", "-z"}, {"lz4", "-q", "-l"},
+		{"xz", "-0", "-T2", "--block-size=100000"}, {"xz", "--check=sha256"}, {"xz", "--check=none"},
+	} {
+		packed := imagetest.Run(t, c[0], append(c[1:], "-c", raw)...)
+		for _, content := range []string{packed, packed + packed} {
+			got, _, warned, err := openBytes(t, []byte(content), Options{})
+			if n := len(content) / len(packed); err != nil || len(warned) > 0 || !bytes.Equal(got, bytes.Repeat(d, n)) {
+				t.Errorf("%q x %d: %d bytes, %v, %v", c, n, len(got), err, warned)
+			}
+		}
+	}
+}
+
+// TestBomb stops a stream that is nothing but size, and no other.
+func TestBomb(t *testing.T) {
+	for _, c := range []struct {
+		unpacked, packed int64
+		want             bool
+	}{
+		{bombSize + 1, (bombSize + 1) >> 15, true}, // zeros with zstd
+		{bombSize - 1, 100, false},
+		{1 << 40, 1<<25 + 1<<24, false}, // a nearly empty disk
+		{10 << 30, 100, true},
+		{defaultMaxSize + 1, 1 << 40, true},
+	} {
+		s := &spool{size: c.unpacked}
+		if err := s.excess(c.packed, defaultMaxSize); (err != nil) != c.want {
+			t.Errorf("%d from %d: %v", c.unpacked, c.packed, err)
+		}
+	}
+	got, _, warned, err := openBytes(t, zstdBomb(2000), Options{MaxSize: 100 << 20})
+	if err != nil || len(got) < 100<<20 || len(warned) != 1 || !errors.Is(warned[0], evidence.ErrUnsupported) {
+		t.Errorf("%d bytes, %v, %v", len(got), warned, err)
+	}
+}
+
+func TestSplit(t *testing.T) {
+	d := sparseDisk()
+	for _, c := range []struct {
+		names  []string
+		open   string
+		format string
+		size   int
+		text   string // of the error or warning
+	}{
+		{[]string{"d.001", "d.002", "d.003"}, "d.001", "split+raw", len(d), ""},
+		{[]string{"d.000", "d.001", "d.002"}, "d.000", "split+raw", len(d), ""},
+		{[]string{"d.img.aa", "d.img.ab", "d.img.ac"}, "d.img.aa", "split+raw", len(d), ""},
+		{[]string{"xaa", "xab", "xac"}, "xaa", "split+raw", len(d), ""},
+		{[]string{"d.001", "d.002", "d.004"}, "d.001", "split+raw", 2 << 20, "d.003"},
+		{[]string{"d.001", "d.002", "d.003"}, "d.002", "", 0, "part 2"},
+		{[]string{"d.002", "e.002", "d.003"}, "d.002", "raw", 1 << 20, ""},
+		{[]string{"d.001", "d.img", "e.002"}, "d.001", "raw", 1 << 20, ""},
+	} {
+		dir := t.TempDir()
+		for i, name := range c.names {
+			end := min((i+1)<<20, len(d))
+			if i == 2 {
+				end = len(d)
+			}
+			if err := os.WriteFile(filepath.Join(dir, name), d[i<<20:end], 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var warned []error
+		im, err := Open(context.Background(), filepath.Join(dir, c.open), Options{Warn: func(err error) { warned = append(warned, err) }})
+		if text := errors.Join(append(warned, err)...); (text != nil) != (c.text != "") || text != nil && !strings.Contains(text.Error(), c.text) {
+			t.Errorf("%q: %v", c.names, text)
+		}
+		if err != nil {
+			continue
+		}
+		got, err := io.ReadAll(io.NewSectionReader(im, 0, im.Size()))
+		if im.Format() != c.format || err != nil || c.format == "split+raw" && !bytes.Equal(got, d[:c.size]) || len(got) != c.size {
+			t.Errorf("%q: %s of %d bytes, %v", c.names, im.Format(), len(got), err)
+		}
+		if err := im.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestParents opens a chain of qcow2 files, first without and then with the names of the lower ones.
+func TestParents(t *testing.T) {
+	dir := t.TempDir()
+	d := sparseDisk()[:3<<20]
+	base, mid, top := filepath.Join(dir, "base.raw"), filepath.Join(dir, "mid.qcow2"), filepath.Join(dir, "top.qcow2")
+	if err := os.WriteFile(base, d, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	imagetest.Run(t, "qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", base, mid)
+	imagetest.Run(t, "qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", mid, top)
+	imagetest.Run(t, "qemu-io", "-c", "write -P 7 100k 9k", top)
+	copy(d[100<<10:], bytes.Repeat([]byte{7}, 9<<10))
+	for _, parents := range [][]string{nil, {mid}, {top, mid}} {
+		if _, err := Open(context.Background(), top, Options{Parents: parents}); !errors.Is(err, evidence.ErrUnsupported) || !strings.Contains(err.Error(), "base.raw") && parents != nil {
+			t.Errorf("parents %q: %v", parents, err)
+		}
+	}
+	im, err := Open(context.Background(), top, Options{Parents: []string{base, mid, top}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer im.Close()
+	imagetest.Compare(t, im, d)
+	if a := Describe(im); a.Format != "qcow2" || a.Files != 2 {
+		t.Errorf("%+v", a)
+	}
+}
+
+// TestTrap has the magic of a container in the boot sector of a disk with a GPT.
+func TestTrap(t *testing.T) {
+	d := make([]byte, 1<<20)
+	copy(d, "QFI\xfb\x00\x00\x00\x03")
+	copy(d[512:], "EFI PART")
+	got, format, _, err := openBytes(t, d, Options{})
+	if err != nil || format != "raw" || !bytes.Equal(got, d) {
+		t.Errorf("%s of %d bytes, %v", format, len(got), err)
+	}
+}
+
+func FuzzUnpack(f *testing.F) {
+	d := sparseDisk()[:9000]
+	for _, b := range [][]byte{gzipped(d, d), zstdFrame(d, 1<<20), seekableFile(d, 1000), xzFile(d), lz4File(d), xzDictionary4G(),
+		[]byte("BZh91AY&SY")} {
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		im, err := Open(context.Background(), imagetest.Write(t, "evidence.bin", b), Options{
+			TempDir: t.TempDir(), MaxSize: 8 << 20, Warn: func(err error) { imagetest.Fuzz(t, nil, err) }})
+		if err != nil {
+			imagetest.Fuzz(t, nil, err)
+			return
+		}
+		imagetest.Fuzz(t, im, nil)
+		if err := im.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 func TestMaxSizeEndsUnpacking(t *testing.T) {

@@ -18,14 +18,17 @@ const (
 	// and the largest volume that a cloud offers (EBS io2: 64 TiB) are rarely met packed.
 	defaultMaxSize = 16 << 40
 	// A stream that unpacks to more than bombSize and more than bombRatio times
-	// what was read is one that costs time and holds nothing. An empty 1 TiB
-	// disk packs to 1:32000 with zstd, one with a small system on it to 1:3000.
-	bombSize  = 16 << 30
-	bombRatio = 10000
+	// what was read costs time and holds nothing: zeros alone pack to 1:32000
+	// with zstd, an empty filesystem to 1:20000, a small system to 1:3000.
+	bombSize  = 8 << 30
+	bombRatio = 25000
 	// spareSpace is left free in the temporary folder: filling it stops others.
 	spareSpace = 64 << 20
 	// checkEvery is how many bytes are written between two looks at the free space.
 	checkEvery = 64 << 20
+
+	// largeHeap is the size of a disk whose unpacking may have taken as much memory.
+	largeHeap = 64 << 20
 
 	bufferSize = 1 << 20
 	bufferings = 3    // one that is unpacked, one that waits, one that is written
@@ -56,7 +59,9 @@ func spooler(unpack unpacker) func(context.Context, blob, Options) (blob, error)
 		r = nil
 		// A decoder's window may be most of the heap. Left to the collector, as
 		// much again would be used before it is freed.
-		debug.FreeOSMemory()
+		if s.size > largeHeap {
+			debug.FreeOSMemory()
+		}
 		if err != nil {
 			s.Close()
 			return nil, err

@@ -2,12 +2,14 @@ package image
 
 import (
 	"bufio"
+	"compress/bzip2"
 	"errors"
 	"fmt"
 	"io"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
 
 	"lagan/evidence"
 )
@@ -115,3 +117,29 @@ func (g *gzipReader) next() error {
 }
 
 func (g *gzipReader) offset() int64 { return g.src.off.Load() - int64(g.in.Buffered()) }
+
+// openBzip2 unpacks the streams of a bzip2 file.
+func openBzip2(src *source, _ Options) (io.ReadCloser, error) {
+	return &corrupting{bzip2.NewReader(bufio.NewReaderSize(src, readAhead)), "bzip2"}, nil
+}
+
+// openLZ4 unpacks LZ4 frames, also of the old kind.
+func openLZ4(src *source, _ Options) (io.ReadCloser, error) {
+	return &corrupting{lz4.NewReader(bufio.NewReaderSize(src, readAhead)), "lz4"}, nil
+}
+
+// corrupting is a decoder all of whose errors are of what it reads.
+type corrupting struct {
+	r    io.Reader
+	name string
+}
+
+func (c *corrupting) Close() error { return nil }
+
+func (c *corrupting) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	if err != nil && err != io.EOF {
+		err = fmt.Errorf("%s: %w: %w", c.name, evidence.ErrCorrupt, err)
+	}
+	return n, err
+}
