@@ -141,6 +141,19 @@ type Layer struct {
 	ChainID string
 	Key     string // the snapshotter's or driver's name of it
 	ID      string // the snapshot's number or the driver's directory
+	// TarSplit is the file that, with the folder, gives back the layer's tar,
+	// where the runtime keeps such files; "" where it doesn't.
+	TarSplit string
+	Size     int64     // bytes as the runtime counted them; -1 unknown
+	Created  time.Time // when the folder was complete, where recorded
+}
+
+// Blob is a piece of content that is named by its digest.
+type Blob struct {
+	Kind   string // "index", "manifest", "config", "layer"; "" unknown
+	Digest string
+	Size   int64  // bytes as what names it says; -1 unknown
+	Path   string // of its file, as the node named it; "" where it isn't on the disk
 }
 
 // Image is one image of one store.
@@ -164,6 +177,11 @@ type Image struct {
 	Config       json.RawMessage // the image configuration, whole
 	// Rootfs names the image's unpacked layers: Lower only.
 	Rootfs Rootfs
+	// Documents are what lead to the layers: index, manifest, configuration.
+	Documents []Blob
+	// Blobs are the packed layers, as Layers bottom first; none where it isn't known
+	// which they were.
+	Blobs []Blob
 }
 
 // History is one step of an image's build, as the image claims it.

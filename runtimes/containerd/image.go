@@ -32,6 +32,8 @@ type content struct {
 	manifest string // digest
 	config   string // digest
 	packed   int64  // sum of the layers' compressed sizes, -1 unknown
+	docs     []runtimes.Blob
+	layers   []descriptor
 	image    runtimes.Image
 	errs     []error
 }
@@ -88,6 +90,92 @@ func (s *Store) blob(digest string, limit int64) ([]byte, error) {
 	return evidence.ReadFile(s.fsys, s.node, path, limit)
 }
 
+// named gives a blob that a document names, with its path where it is on the disk.
+func (s *Store) named(kind, digest string, size int64) runtimes.Blob {
+	b := runtimes.Blob{Kind: kind, Digest: digest, Size: size}
+	algorithm, hexed, _ := strings.Cut(digest, ":")
+	path := join(s.root, contentBlobs+"/"+algorithm+"/"+hexed)
+	if blobName(algorithm) && blobName(hexed) {
+		if _, err := evidence.Resolve(s.fsys, s.node, path, true); err == nil {
+			b.Path = path
+		}
+	}
+	return b
+}
+
+// blobName says whether s may name a file or folder of the content store.
+func blobName(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') })
+}
+
+// Blobs yields every file of the content store by its name, whether an image
+// leads to it or not, with the size that meta.db recorded.
+func (s *Store) Blobs() iter.Seq2[runtimes.Blob, error] {
+	return func(yield func(runtimes.Blob, error) bool) {
+		s.once.Do(s.load)
+		sizes := make(map[string]int64)
+		for _, ns := range s.namespaces {
+			s.blobSizes(ns, sizes)
+		}
+		dir := join(s.root, contentBlobs)
+		algorithms, err := s.entries(dir)
+		if err != nil && !yield(runtimes.Blob{}, err) {
+			return
+		}
+		for _, a := range algorithms {
+			names, err := s.entries(dir + "/" + a.Name)
+			if err != nil && !yield(runtimes.Blob{}, err) {
+				return
+			}
+			for _, e := range names {
+				b := runtimes.Blob{Digest: a.Name + ":" + e.Name, Size: -1, Path: dir + "/" + a.Name + "/" + e.Name}
+				if size, ok := sizes[b.Digest]; ok {
+					b.Size = size
+				}
+				if !yield(b, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// entries lists a folder, which may be missing.
+func (s *Store) entries(path string) ([]evidence.Entry, error) {
+	ino, err := evidence.Resolve(s.fsys, s.node, path, true)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	out, err := evidence.List(s.fsys, ino)
+	if err != nil {
+		err = fmt.Errorf("listing %s: %w", path, err)
+	}
+	return out, err
+}
+
+// blobSizes reads content/blob/<digest>/size of a namespace.
+func (s *Store) blobSizes(ns *namespace, to map[string]int64) {
+	for name, b := range s.children(ns.bucket, bucketContent) {
+		if name != bucketBlob {
+			continue
+		}
+		for kv, err := range b.All() {
+			if err != nil || !kv.IsBucket() {
+				continue // what can't be read of meta.db is told where images are
+			}
+			if sub, err := kv.Bucket(); err == nil {
+				r := readRecord(sub)
+				if _, ok := r.values[keySize]; ok {
+					to[string(kv.Key)] = decoded(r, keySize, decodeVarint)
+				}
+			}
+		}
+	}
+}
+
 // document reads a JSON blob. One that differs from its digest is read all the same, and said.
 func (s *Store) document(c *content, digest string, limit int64, v any) []byte {
 	b, err := s.blob(digest, limit)
@@ -112,6 +200,7 @@ func (s *Store) document(c *content, digest string, limit int64, v any) []byte {
 func (s *Store) readContent(target string) *content {
 	c := &content{packed: -1}
 	var m manifest
+	c.docs = append(c.docs, s.named("manifest", target, -1))
 	if s.document(c, target, maxManifest, &m) == nil {
 		return c
 	}
@@ -123,8 +212,12 @@ func (s *Store) readContent(target string) *content {
 			return c
 		}
 		m, c.manifest = sub, digest
+		c.docs[0].Kind = "index"
+		c.docs = append(c.docs, s.named("manifest", digest, -1))
 	}
 	c.config = m.Config.Digest
+	c.docs = append(c.docs, s.named("config", c.config, m.Config.Size))
+	c.layers = m.Layers
 	c.packed = 0
 	for _, l := range m.Layers {
 		c.packed += max(l.Size, 0)
@@ -220,6 +313,12 @@ func (s *Store) image(ns *namespace, g []*image) (runtimes.Image, error) {
 	img := c.image
 	img.Runtime, img.Namespace, img.StorePath = runtimes.Containerd, ns.name, s.root
 	img.ID, img.Digest, img.Size = c.config, g[0].digest, c.packed
+	img.Documents = c.docs
+	if len(c.layers) == len(img.Layers) {
+		for _, l := range c.layers {
+			img.Blobs = append(img.Blobs, s.named("layer", l.Digest, l.Size))
+		}
+	}
 	var failed []error
 	for _, ref := range g {
 		img.Names = append(img.Names, ref.name)

@@ -24,6 +24,8 @@ const (
 	bucketSandboxes  = "sandboxes"
 	bucketLabels     = "labels"
 	bucketTarget     = "target"
+	bucketContent    = "content"
+	bucketBlob       = "blob" // in bucketContent
 	bucketRuntime    = "runtime"
 	bucketExtensions = "extensions"
 

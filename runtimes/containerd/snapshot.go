@@ -192,7 +192,10 @@ func (sn *snapshotter) chain(be *backend) ([]*backend, error) {
 // layer names a snapshot's folder.
 func (sn *snapshotter) layer(ns *namespace, be *backend) runtimes.Layer {
 	_, key := keyOf(be.name)
-	l := runtimes.Layer{Key: key, ID: fmt.Sprint(be.id), Dir: sn.layerDir(be)}
+	l := runtimes.Layer{Key: key, ID: fmt.Sprint(be.id), Dir: sn.layerDir(be), Size: be.size}
+	if be.kind == kindCommitted {
+		l.Created = be.created // when it was committed: CommitActive, core/snapshots/storage/bolt.go
+	}
 	if strings.HasPrefix(key, "sha256:") {
 		l.ChainID = key
 		l.DiffID = ns.diffIDs[key]

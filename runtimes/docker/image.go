@@ -104,6 +104,7 @@ func (s *Store) image(d *driver, hexed string, refs []string) (runtimes.Image, e
 	nameImage(&img, refs)
 	var failed []error
 	at := join(d.db, imageContent+"/"+hexed)
+	img.Documents = []runtimes.Blob{{Kind: "config", Digest: img.ID, Size: -1, Path: at}}
 	raw, err := evidence.ReadFile(s.fsys, s.node, at, maxImage)
 	if err == nil {
 		if oci.Digest(raw) != img.ID {

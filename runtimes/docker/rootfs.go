@@ -129,7 +129,7 @@ func (s *Store) overlay2(d *driver, m mountOf) (runtimes.Rootfs, error) {
 
 // layerOf names a folder of the driver, with what the image store knows of it.
 func (d *driver) layerOf(folder string) runtimes.Layer {
-	l := runtimes.Layer{Key: folder, ID: folder}
+	l := runtimes.Layer{Key: folder, ID: folder, Size: -1}
 	switch d.name {
 	case driverVFS:
 		l.Dir = d.dir + "/dir/" + folder
@@ -141,7 +141,8 @@ func (d *driver) layerOf(folder string) runtimes.Layer {
 		l.Dir = d.dir + "/" + folder + "/diff"
 	}
 	if known := d.cached[folder]; known != nil {
-		l.DiffID, l.ChainID = known.diff, known.chain
+		l.DiffID, l.ChainID, l.Size = known.diff, known.chain, known.size
+		l.TarSplit = join(d.db, layerDir+"/"+strings.TrimPrefix(known.chain, "sha256:")+"/"+tarSplit)
 	}
 	return l
 }

@@ -16,6 +16,7 @@ const (
 	imageMeta    = "imagedb/metadata/sha256"
 	layerDir     = "layerdb/sha256"
 	mountDir     = "layerdb/mounts"
+	tarSplit     = "tar-split.json.gz" // in a layer's folder of layerdb
 )
 
 // Storage drivers: daemon/graphdriver. All but those of overlayfs keep whole trees.

@@ -8,7 +8,7 @@
 //	    repositories.json                 names of images
 //	    imagedb/content/sha256/<id>       image configurations
 //	    imagedb/metadata/sha256/<id>/     lastUpdated parent
-//	    layerdb/sha256/<chain id>/        diff cache-id parent size
+//	    layerdb/sha256/<chain id>/        diff cache-id parent size tar-split.json.gz
 //	    layerdb/mounts/<container id>/    mount-id init-id parent
 //	  overlay2/<cache-id or mount-id>/    diff link lower
 //	  overlay2/l/<short id>               link to ../<cache-id>/diff

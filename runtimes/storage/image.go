@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
+	"maps"
+	"slices"
 	"strings"
 
 	"lagan/evidence"
@@ -38,6 +40,7 @@ func (s *Store) image(d *driver, ij *imageJSON, runtime runtimes.Name) (runtimes
 	if oci.IsHex64(ij.ID) {
 		img.ID = "sha256:" + ij.ID
 	}
+	img.Documents = s.documents(d, ij, img.ID)
 	var failed []error
 	raw, err := s.bigData(d, ij.ID, img.ID)
 	if err == nil {
@@ -79,11 +82,40 @@ func (s *Store) bigData(d *driver, id, key string) ([]byte, error) {
 	if !folderName(id) {
 		return nil, fmt.Errorf("id %q names no folder: %w", id, evidence.ErrCorrupt)
 	}
+	return evidence.ReadFile(s.fsys, s.node, s.bigDataPath(d, id, key), maxConfig)
+}
+
+func (s *Store) bigDataPath(d *driver, id, key string) string {
 	name := key
 	if strings.ContainsFunc(key, func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '.' }) {
 		name = "=" + base64.StdEncoding.EncodeToString([]byte(key))
 	}
-	return evidence.ReadFile(s.fsys, s.node, join(s.root, d.name+imagesDir+"/"+id+"/"+name), maxConfig)
+	return join(s.root, d.name+imagesDir+"/"+id+"/"+name)
+}
+
+// documents names the files in an image's own folder, with what images.json says
+// of them.
+func (s *Store) documents(d *driver, ij *imageJSON, config string) []runtimes.Blob {
+	if !folderName(ij.ID) {
+		return nil
+	}
+	var out []runtimes.Blob
+	for _, key := range slices.Sorted(maps.Keys(ij.DataDigests)) {
+		b := runtimes.Blob{Digest: ij.DataDigests[key], Size: -1, Path: s.bigDataPath(d, ij.ID, key)}
+		if size, ok := ij.DataSizes[key]; ok {
+			b.Size = size
+		}
+		switch {
+		case key == config:
+			b.Kind, b.Digest = "config", config
+		case key == "manifest", strings.HasPrefix(key, "manifest-"):
+			b.Kind = "manifest"
+		default:
+			b.Kind, _, _ = strings.Cut(key, "-")
+		}
+		out = append(out, b)
+	}
+	return out
 }
 
 // Snapshots yields every layer of every driver's store: active where it is a

@@ -67,7 +67,11 @@ func (s *Store) exists(name string) bool {
 
 // layerOf names a layer's folder.
 func (s *Store) layerOf(d *driver, l *layer) runtimes.Layer {
-	out := runtimes.Layer{Key: l.ID, ID: l.ID, DiffID: l.DiffDigest, ChainID: l.chain}
+	out := runtimes.Layer{Key: l.ID, ID: l.ID, DiffID: l.DiffDigest, ChainID: l.chain, Size: -1,
+		TarSplit: join(l.store, d.name+layersDir+"/"+l.ID+tarSplit)}
+	if l.DiffSize != nil {
+		out.Size = *l.DiffSize
+	}
 	switch d.name {
 	case driverVFS:
 		out.Dir = join(l.store, "vfs/dir/"+l.ID)

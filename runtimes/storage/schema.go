@@ -11,6 +11,7 @@ const (
 
 	layersFile             = "layers.json"
 	volatileLayersFile     = "volatile-layers.json" // written without fsync: may be empty or full of NULs
+	tarSplit               = ".tar-split.gz"        // behind a layer's id, in layersDir
 	imagesFile             = "images.json"
 	containersFile         = "containers.json"
 	volatileContainersFile = "volatile-containers.json"
@@ -72,6 +73,9 @@ type imageJSON struct {
 	Names   []string `json:"names"`
 	Layer   string   `json:"layer"`
 	Created string   `json:"created"`
+	// of the documents in the image's own folder, by their keys
+	DataSizes   map[string]int64  `json:"big-data-sizes"`
+	DataDigests map[string]string `json:"big-data-digests"`
 }
 
 // containerJSON is one entry of containers.json.
