@@ -65,7 +65,7 @@ type layerRecord struct {
 func newLayerRecords(layers []runtimes.Layer) []layerRecord {
 	var out []layerRecord
 	for _, l := range layers {
-		out = append(out, layerRecord(l))
+		out = append(out, layerRecord{l.Dir, l.DiffID, l.ChainID, l.Key, l.ID})
 	}
 	return out
 }
