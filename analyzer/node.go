@@ -23,6 +23,7 @@ import (
 	"lagan/evidence/hostdir"
 	"lagan/evidence/image"
 	"lagan/evidence/volume"
+	"lagan/overlay"
 	"lagan/runtimes"
 )
 
@@ -96,12 +97,14 @@ type Node struct {
 	images     func() []*Image
 	layerMu    sync.Mutex
 	layerRoots map[layerKey]layerRoot
+
+	directories *overlay.Cache // of layers, which many containers share
 }
 
 // Open opens the evidence at path: a disk, an image of one, or a folder. The
 // error says what, where and what to try. Close releases what it holds.
 func Open(ctx context.Context, path string, o Options) (*Node, error) {
-	n := &Node{options: o, layerRoots: make(map[layerKey]layerRoot)}
+	n := &Node{options: o, layerRoots: make(map[layerKey]layerRoot), directories: overlay.NewCache(0)}
 	n.gaps.told = o.Gap
 	n.containers = sync.OnceValue(n.listContainers)
 	n.images = sync.OnceValue(n.listImages)

@@ -126,6 +126,7 @@ func (n *Node) stack(s Store, object string, r runtimes.Rootfs, all []runtimes.L
 	}
 	merged, err := overlay.Merge(found, overlay.Options{
 		UserXattr: r.UserXattr,
+		Cache:     n.directories,
 		Warn:      func(err error) { n.gap(s.Volume, object, err) },
 	})
 	return merged, names, err
