@@ -46,7 +46,7 @@
 //
 // # Memory
 //
-// A record is kept once, about 150 bytes for a file, with 16 bytes for each of
+// A record is kept once, about 200 bytes for a file, with 16 bytes for each of
 // its times, none of it looked at by the garbage collector. Past Options.Memory
 // what is there is sorted and written to a temporary file, and the stretches
 // are merged at the end.

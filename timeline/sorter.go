@@ -85,6 +85,7 @@ func (s *Sorter) Add(r *Record) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	place := s.store(r)
+	s.growKeys(len(stamps))
 	for i, t := range stamps {
 		s.keys = append(s.keys, newKey(t, macbOf(stamps, i), place))
 	}
@@ -95,6 +96,22 @@ func (s *Sorter) Add(r *Record) error {
 		return s.spill()
 	}
 	return nil
+}
+
+// growKeys makes room for n more keys. It grows in large steps, the last of
+// them to what the limit is expected to hold: each step leaves garbage behind,
+// while memory that is not used yet costs nothing.
+func (s *Sorter) growKeys(n int) {
+	if len(s.keys)+n <= cap(s.keys) {
+		return
+	}
+	most := int64(1 << 12)
+	if len(s.keys) > 0 {
+		perKey := max(s.used/int64(len(s.keys)), 16)
+		most = max(s.limit/perKey*9/8, int64(len(s.keys))*5/4)
+	}
+	size := min(max(int64(cap(s.keys))*4, 1<<12), most) + int64(n)
+	s.keys = append(make([]key, 0, size), s.keys...)
 }
 
 // macbOf says which of a file's times are the i-th, if that is one of them.

@@ -13,7 +13,7 @@ import (
 //
 //	uint64   the key's a
 //	uint64   the key's b, without the record's place
-//	uvarint  length of the record
+//	uvarint  length of the record; 0: it is the one before again
 //	bytes    the record, as view.go says
 //
 // in little-endian order. It is read back by the process that wrote it: the
@@ -69,8 +69,12 @@ func (sp *spool) writeRun(s *Sorter) error {
 	}
 	w := bufio.NewWriterSize(sp.f, spoolBuffer)
 	start := sp.size
+	last := ^uint64(0)
 	for _, k := range s.keys {
-		rec := s.record(k.place())
+		var rec []byte
+		if place := k.place(); place != last {
+			rec, last = s.record(place), place
+		}
 		b := appendEntryHead(sp.scratch[:0], k, len(rec))
 		sp.scratch = b
 		sp.size += int64(len(b) + len(rec))
@@ -115,8 +119,11 @@ func (r *run) next() (ok bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("reading sorted events: %w", err)
 	}
-	if n == 0 || n > uint64(maxRecord) || r.k.b&placeMask != 0 || r.k.sec() > maxSec || r.k.desc() >= numDescs {
+	if n > uint64(maxRecord) || n == 0 && len(r.rec) == 0 || r.k.b&placeMask != 0 || r.k.sec() > maxSec || r.k.desc() >= numDescs {
 		return false, errRecord("entry")
+	}
+	if n == 0 {
+		return true, nil
 	}
 	if uint64(cap(r.rec)) < n {
 		r.rec = make([]byte, n, n+n/2)
