@@ -65,7 +65,10 @@ func (rp *replayer) finishBmap(b []byte) error {
 }
 
 // finishExchange carries out what is left of an exchange of two files' mappings
-// (xfs_exchmaps_finish_one). The steps before it left mapping operations, if any, of their own.
+// (xfs_exchmaps_finish_one). The steps before it left mapping operations, if any, of
+// their own. The files get the sizes that were logged; Linux 6.18 takes those
+// that they have half-way (mended by "actually recover intended file sizes in
+// xfs_xmi_item_recover_intent"), and then cuts off what lies behind.
 func (rp *replayer) finishExchange(b []byte) error {
 	if len(b) < maxIntentBody {
 		return fmt.Errorf("mapping exchange intent of %d bytes: %w", len(b), evidence.ErrCorrupt)
