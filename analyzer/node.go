@@ -91,7 +91,8 @@ type Node struct {
 
 	options Options
 	gaps    gapList
-	mounts  []mounted // what the tree shows where, "/" first
+	parents map[string]bool // disks that others hold the changes of
+	mounts  []mounted       // what the tree shows where, "/" first
 
 	containers func() []*Container
 	images     func() []*Image
@@ -109,6 +110,9 @@ func Open(ctx context.Context, path string, o Options) (*Node, error) {
 	n.containers = sync.OnceValue(n.listContainers)
 	n.images = sync.OnceValue(n.listImages)
 	for _, p := range append([]string{path}, o.Disks...) {
+		if n.parents[p] {
+			continue // not a disk of the node, but what another one holds the changes of
+		}
 		if err := n.openEvidence(ctx, p); err != nil {
 			n.Close()
 			return nil, err
@@ -206,6 +210,7 @@ func (n *Node) openEvidence(ctx context.Context, path string) error {
 	e := &Evidence{Path: path, Name: filepath.Base(path)}
 	img, err := image.Open(ctx, path, image.Options{
 		TempDir:  n.options.TempDir,
+		Parents:  n.options.Disks,
 		Warn:     func(err error) { n.gaps.add(Gap{Evidence: e.Name, Message: err.Error()}) },
 		Progress: func(done, total int64) { n.progress("unpacking "+e.Name, done, total) },
 	})
@@ -214,6 +219,9 @@ func (n *Node) openEvidence(ctx context.Context, path string) error {
 	}
 	if err != nil {
 		return err
+	}
+	for _, p := range image.Describe(img).Parents {
+		n.parents[p] = true
 	}
 	e.image, e.Size, e.Format = img, img.Size(), img.Format()
 	n.Evidence = append(n.Evidence, e)

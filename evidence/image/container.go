@@ -30,6 +30,7 @@ type Description struct {
 	Hashes    map[string]string // stored when it was acquired: "md5", "sha1", in hex
 	Snapshots []string          // internal ones: id, name and time of each
 	Notes     map[string]string // of who acquired it, by name: "examiner", "case"
+	Parents   []string          // paths out of Options.Parents whose disks the image only holds the changes of
 }
 
 // Describe returns what the container of an image says.
@@ -96,6 +97,7 @@ func (op *opener) parent(names ...string) (blob, error) {
 				}
 				op.open = append(op.open, im)
 				op.about.Files++
+				op.about.Parents = append(op.about.Parents, p)
 				return im, nil
 			}
 		}
