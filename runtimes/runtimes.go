@@ -79,6 +79,8 @@ type Container struct {
 	LogPath     string // as the node named it
 	LogDriver   string
 	Mounts      []Mount
+	Ports       []Port
+	HostNetwork bool // it had the node's own network
 	// StorePath is the data root that the record comes from, as the node named it.
 	StorePath string
 	// Spec is the OCI runtime specification, where it was kept.

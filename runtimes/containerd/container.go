@@ -104,6 +104,15 @@ func (s *Store) container(ns *namespace, id string, r *record) (runtimes.Contain
 		c.ImageDigest, c.ImageID = img.digest, img.content.config
 	}
 	s.identify(&c)
+	if text := c.Labels[labelNerdctlPorts]; text != "" {
+		var ports []nerdctlPort
+		if err := oci.Decode([]byte(text), &ports); err != nil {
+			r.fail(fmt.Errorf("label %s: %w", labelNerdctlPorts, err))
+		}
+		for _, p := range ports {
+			c.Ports = append(c.Ports, runtimes.Port(p))
+		}
+	}
 	s.readExtensions(&c, ns, r)
 	s.readState(&c, r)
 	if c.Snapshot == "" {
@@ -115,6 +124,14 @@ func (s *Store) container(ns *namespace, id string, r *record) (runtimes.Contain
 		c.Rootfs = s.rootfs(ns, c.Snapshotter, c.Snapshot)
 	}
 	return c, r.err("container", ns.name, id)
+}
+
+// nerdctlPort is go-cni's PortMapping, in the order of runtimes.Port.
+type nerdctlPort struct {
+	HostIP        string
+	HostPort      int
+	ContainerPort int
+	Protocol      string
 }
 
 // readSpec reads the OCI specification, JSON in a protobuf Any: client/client.go, core/runtime/typeurl.go.

@@ -70,11 +70,31 @@ type sandboxMetadata struct {
 			} `json:"metadata"`
 			Hostname     string            `json:"hostname"`
 			LogDirectory string            `json:"log_directory"`
+			Ports        []portMapping     `json:"port_mappings"`
 			Labels       map[string]string `json:"labels"`
 			Annotations  map[string]string `json:"annotations"`
 			Linux        linuxConfig       `json:"linux"`
 		}
 	}
+}
+
+// portMapping is a pod's port: the CRI's PortMapping, whose protocol is a number (k8s.io/cri-api, api.proto).
+type portMapping struct {
+	Protocol      int    `json:"protocol"`
+	ContainerPort int    `json:"container_port"`
+	HostPort      int    `json:"host_port"`
+	HostIP        string `json:"host_ip"`
+}
+
+var protocols = map[int]string{0: "tcp", 1: "udp", 2: "sctp"}
+
+// ports returns the ports of the pod, which all its containers share.
+func (m *sandboxMetadata) ports() []runtimes.Port {
+	var out []runtimes.Port
+	for _, p := range m.Metadata.Config.Ports {
+		out = append(out, runtimes.Port{HostIP: p.HostIP, HostPort: p.HostPort, ContainerPort: p.ContainerPort, Protocol: protocols[p.Protocol]})
+	}
+	return out
 }
 
 // sandbox is what is known of a pod's sandbox.
@@ -231,6 +251,7 @@ func (s *Store) applyContainer(c *runtimes.Container, ns *namespace, m *containe
 	}
 	if sb := s.sandbox(ns, c.Pod.SandboxID); sb != nil {
 		c.IP = sb.ip
+		c.Ports = sb.meta.ports()
 		if c.Hostname == "" { // the pod's, whose host name namespace the container shares
 			c.Hostname = sb.meta.Metadata.Config.Hostname
 		}
@@ -260,6 +281,7 @@ func (s *Store) applyContainer(c *runtimes.Container, ns *namespace, m *containe
 func applySandbox(c *runtimes.Container, m *sandboxMetadata) {
 	cfg := &m.Metadata.Config
 	c.Pod.SandboxID = c.ID
+	c.Ports = m.ports()
 	if c.Pod.Name == "" {
 		c.Pod.Name, c.Pod.Namespace, c.Pod.UID = cfg.Metadata.Name, cfg.Metadata.Namespace, cfg.Metadata.UID
 		c.Name = cfg.Metadata.Name

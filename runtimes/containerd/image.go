@@ -47,9 +47,10 @@ type manifest struct {
 }
 
 type descriptor struct {
-	Digest   string `json:"digest"`
-	Size     int64  `json:"size"`
-	Platform struct {
+	MediaType string `json:"mediaType"`
+	Digest    string `json:"digest"`
+	Size      int64  `json:"size"`
+	Platform  struct {
 		Architecture string `json:"architecture"`
 		OS           string `json:"os"`
 	} `json:"platform"`
@@ -65,6 +66,7 @@ func (s *Store) readImages(ns *namespace) {
 			name: name, digest: target.text(keyDigest), labels: r.texts(bucketLabels),
 			created: decoded(r, keyCreated, decodeTime), updated: decoded(r, keyUpdated, decodeTime),
 		}
+		s.mediaTypes[img.digest] = target.text(keyMediaType)
 		r.errs = append(r.errs, target.errs...)
 		img.err = r.err("image", ns.name, name)
 		c := known[img.digest]
@@ -205,6 +207,7 @@ func (s *Store) readContent(target string) *content {
 		return c
 	}
 	c.manifest = target
+	s.noteTypes(&m)
 	if m.Config.Digest == "" && len(m.Manifests) > 0 {
 		sub, digest := s.choose(m.Manifests)
 		if digest == "" {
@@ -228,6 +231,17 @@ func (s *Store) readContent(target string) *content {
 		}
 	}
 	return c
+}
+
+// noteTypes keeps what a manifest or index says of the types of blobs.
+func (s *Store) noteTypes(m *manifest) {
+	s.mediaTypes[m.Config.Digest] = m.Config.MediaType
+	for _, list := range [][]descriptor{m.Layers, m.Manifests} {
+		for _, d := range list {
+			s.mediaTypes[d.Digest] = d.MediaType
+		}
+	}
+	delete(s.mediaTypes, "")
 }
 
 // maxManifests bounds the manifests of one index that are looked at; official images have some thirty.

@@ -61,6 +61,8 @@ const (
 	LabelDockerBundle = "com.docker/engine.bundle.path"
 	// LabelNerdctlName is a container's name under nerdctl: pkg/labels/labels.go.
 	LabelNerdctlName = "nerdctl/name"
+	// labelNerdctlPorts has a container's published ports, as JSON.
+	labelNerdctlPorts = "nerdctl/ports"
 	// labelRemote marks a snapshot whose content lies in a registry: stargz-snapshotter snapshot/snapshot.go.
 	labelRemote = "containerd.io/snapshot/remote"
 )

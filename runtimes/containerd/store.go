@@ -51,6 +51,7 @@ type Store struct {
 	once         sync.Once
 	snapshotters map[string]*snapshotter
 	namespaces   []*namespace
+	mediaTypes   map[string]string // by digest, as images' documents name them
 }
 
 // Open reads the databases below the data root, as the node named it
@@ -127,6 +128,7 @@ type namespace struct {
 // load reads what containers and images both need: snapshots, images, sandboxes.
 func (s *Store) load() {
 	s.snapshotters = s.openSnapshotters()
+	s.mediaTypes = make(map[string]string)
 	if s.meta == nil {
 		return
 	}

@@ -73,7 +73,7 @@ func (s *Store) container(id string) (runtimes.Container, error) {
 	if len(recs) > 0 {
 		s.describe(&c, &cfg)
 	}
-	failed = append(failed, s.host(&c, at, recs))
+	failed = append(failed, s.host(&c, &cfg, at, recs))
 	failed = append(failed, s.place(&c, &cfg))
 	c.Records = recs
 	if len(recs) == 0 && c.Snapshot == "" {
@@ -106,6 +106,7 @@ func (s *Store) describe(c *runtimes.Container, cfg *configV2) {
 	restarts := cfg.RestartCount
 	c.Restarts = &restarts
 	c.LogPath = cfg.LogPath
+	c.Ports = portsOf(cfg.NetworkSettings.Ports, cfg.Config.ExposedPorts)
 	describeState(c, cfg)
 	for _, name := range slices.Sorted(maps.Keys(cfg.NetworkSettings.Networks)) {
 		if n := cfg.NetworkSettings.Networks[name]; n != nil {
@@ -196,7 +197,7 @@ func describePod(c *runtimes.Container) {
 }
 
 // host takes what hostconfig.json tells.
-func (s *Store) host(c *runtimes.Container, at string, recs map[string]json.RawMessage) error {
+func (s *Store) host(c *runtimes.Container, cfg *configV2, at string, recs map[string]json.RawMessage) error {
 	raw, err := evidence.ReadFile(s.fsys, s.node, join(at, hostConfig), maxConfig)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // a container of a daemon that was never told anything
@@ -213,6 +214,10 @@ func (s *Store) host(c *runtimes.Container, at string, recs map[string]json.RawM
 		recs[hostConfig] = kept
 	}
 	c.Privileged = hc.Privileged
+	c.HostNetwork = hc.NetworkMode == "host"
+	if len(cfg.NetworkSettings.Ports) == 0 {
+		c.Ports = portsOf(hc.PortBindings, cfg.Config.ExposedPorts)
+	}
 	c.LogDriver = hc.LogConfig.Type
 	if c.LogPath == "" && exists(s.fsys, s.node, join(at, localLog)) {
 		c.LogPath = join(at, localLog)

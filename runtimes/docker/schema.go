@@ -66,16 +66,18 @@ type configV2 struct {
 		FinishedAt        string
 	}
 	Config struct {
-		Hostname string
-		Env      []string
-		Image    string
-		Labels   map[string]string
+		Hostname     string
+		Env          []string
+		Image        string
+		Labels       map[string]string
+		ExposedPorts map[string]struct{}
 	}
 	// ImageManifest is there where containerd keeps the images.
 	ImageManifest *struct {
 		Digest string `json:"digest"`
 	}
 	NetworkSettings struct {
+		Ports    map[string][]portBinding // of a container that runs
 		Networks map[string]*struct {
 			IPAddress         string
 			GlobalIPv6Address string
@@ -96,9 +98,11 @@ type configV2 struct {
 
 // hostConfigJSON is what is read of hostconfig.json: api/types/container/hostconfig.go.
 type hostConfigJSON struct {
-	Privileged bool
-	LogConfig  struct{ Type string }
-	Tmpfs      map[string]string
+	Privileged   bool
+	NetworkMode  string
+	PortBindings map[string][]portBinding
+	LogConfig    struct{ Type string }
+	Tmpfs        map[string]string
 }
 
 // repositoriesJSON is daemon/internal/refstore/store.go: name to reference to image id.

@@ -67,5 +67,6 @@ const (
 	AnnotationCRIOLogPath   = "io.kubernetes.cri-o.LogPath"
 	AnnotationCRIOName      = "io.kubernetes.cri-o.Name"
 	AnnotationCRIOIPPrefix  = "io.kubernetes.cri-o.IP."
+	AnnotationCRIOPorts     = "io.kubernetes.cri-o.PortMappings" // JSON text
 	AnnotationCRIOPriv      = "io.kubernetes.cri-o.PrivilegedRuntime"
 )

@@ -164,6 +164,9 @@ type spec struct {
 	Linux struct {
 		MaskedPaths []string        `json:"maskedPaths"`
 		Seccomp     json.RawMessage `json:"seccomp"`
+		Namespaces  []struct {
+			Type string `json:"type"`
+		} `json:"namespaces"`
 	} `json:"linux"`
 }
 
@@ -187,6 +190,11 @@ func Specify(c *runtimes.Container, raw []byte) error {
 			ReadOnly: slices.Contains(m.Options, "ro"), Options: strings.Join(m.Options, ","),
 		})
 	}
+	own := false
+	for _, ns := range s.Linux.Namespaces {
+		own = own || ns.Type == "network"
+	}
+	c.HostNetwork = len(s.Linux.Namespaces) > 0 && !own
 	// What --privileged makes of a specification: every capability, and nothing masked.
 	caps := s.Process.Capabilities.Bounding
 	c.Privileged = len(s.Linux.MaskedPaths) == 0 && slices.Contains(caps, "CAP_SYS_ADMIN") &&

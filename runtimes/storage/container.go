@@ -160,6 +160,7 @@ func (s *Store) podman(c *runtimes.Container) error {
 	}
 	c.Labels, c.LogPath, c.LogDriver = cfg.Labels, cfg.LogPath, cfg.LogDriver
 	c.Privileged = c.Privileged || cfg.Privileged
+	c.Ports = podmanPorts(cfg.Ports)
 	if cfg.IsInfra {
 		c.Kind = runtimes.KindSandbox
 	}
@@ -269,6 +270,7 @@ func (s *Store) crio(d *driver, c *runtimes.Container, m *metadataJSON) error {
 		c.Name = firstOf(c.Pod.Container, c.Name)
 	}
 	c.Image = firstOf(ann[kubernetes.AnnotationCRIOImageName], c.Image)
+	c.Ports = crioPorts(ann[kubernetes.AnnotationCRIOPorts])
 	c.LogPath = ann[kubernetes.AnnotationCRIOLogPath]
 	if t := oci.Time(ann[kubernetes.AnnotationCRIOCreated]); !t.IsZero() {
 		c.Created = t

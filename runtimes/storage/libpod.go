@@ -18,6 +18,7 @@ type libpod struct {
 	containers map[string]documents
 	order      []string
 	pods       map[string]documents
+	volumes    map[string]documents
 }
 
 // documents are the two JSON texts that Podman keeps of an object.
@@ -39,11 +40,21 @@ type containerConfig struct {
 	LogDriver       string            `json:"logDriver"`
 	StaticDir       string            `json:"staticDir"`
 	IsInfra         bool              `json:"pause"`
+	Ports           []portMapping     `json:"newPortMappings"`
 	NamedVolumes    []struct {
 		Name    string   `json:"volumeName"`
 		Dest    string   `json:"dest"`
 		Options []string `json:"options"`
 	} `json:"namedVolumes"`
+}
+
+// portMapping is containers/common libnetwork/types/network.go, PortMapping.
+type portMapping struct {
+	HostIP        string `json:"host_ip"`
+	ContainerPort int    `json:"container_port"`
+	HostPort      int    `json:"host_port"`
+	Range         int    `json:"range"`
+	Protocol      string `json:"protocol"` // several are joined by commas
 }
 
 // containerState is what is read of a container's state: libpod/container.go.
@@ -73,8 +84,21 @@ const (
 
 // podConfig is what is read of a pod's configuration: libpod/pod.go.
 type podConfig struct {
-	ID   string `json:"id"`
-	Name string `json:"name"`
+	ID      string            `json:"id"`
+	Name    string            `json:"name"`
+	Created string            `json:"created"`
+	Labels  map[string]string `json:"labels"`
+}
+
+// volumeConfig is what is read of a volume's configuration: libpod/volume.go.
+type volumeConfig struct {
+	Name       string            `json:"name"`
+	Labels     map[string]string `json:"labels"`
+	Driver     string            `json:"volumeDriver"`
+	MountPoint string            `json:"mountPoint"`
+	Created    string            `json:"createdAt"`
+	Options    map[string]string `json:"volumeOptions"`
+	Anonymous  bool              `json:"isAnon"`
 }
 
 // openLibpod reads Podman's state, nil where there is none. Where both
@@ -82,7 +106,7 @@ type podConfig struct {
 func (s *Store) openLibpod() *libpod {
 	for _, name := range []string{sqliteState, "libpod/" + sqliteState} {
 		l, err := s.readSQLite(join(s.root, name))
-		if errors.Is(err, fs.ErrNotExist) {
+		if l == nil && errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		s.problem(err)
@@ -90,7 +114,7 @@ func (s *Store) openLibpod() *libpod {
 	}
 	for _, name := range []string{boltState, boltStateOld} {
 		l, err := s.readBolt(join(s.root, name))
-		if errors.Is(err, fs.ErrNotExist) {
+		if l == nil && errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		s.problem(err)
@@ -113,7 +137,7 @@ func (s *Store) open(name string) (*io.SectionReader, error) {
 
 // readSQLite reads db.sql with its log or journal: libpod/sqlite_state_internal.go.
 func (s *Store) readSQLite(name string) (*libpod, error) {
-	l := &libpod{containers: make(map[string]documents), pods: make(map[string]documents)}
+	l := &libpod{containers: make(map[string]documents), pods: make(map[string]documents), volumes: make(map[string]documents)}
 	main, err := s.open(name)
 	if main == nil && err == nil {
 		return nil, fs.ErrNotExist
@@ -134,18 +158,21 @@ func (s *Store) readSQLite(name string) (*libpod, error) {
 		return l, fmt.Errorf("%s: %w", name, err)
 	}
 	var failed []error
-	configs := func(table string, into map[string]documents, met func(string)) {
+	configs := func(table, key string, into map[string]documents, met func(string)) {
 		for row, err := range db.Rows(table) {
 			if err != nil {
-				failed = append(failed, err)
+				if table != "VolumeConfig" || !errors.Is(err, fs.ErrNotExist) {
+					failed = append(failed, err)
+				}
 				continue
 			}
-			into[row.Text("ID")] = documents{config: []byte(row.Text("JSON"))}
-			met(row.Text("ID"))
+			into[row.Text(key)] = documents{config: []byte(row.Text("JSON"))}
+			met(row.Text(key))
 		}
 	}
-	configs("ContainerConfig", l.containers, func(id string) { l.order = append(l.order, id) })
-	configs("PodConfig", l.pods, func(string) {})
+	configs("ContainerConfig", "ID", l.containers, func(id string) { l.order = append(l.order, id) })
+	configs("PodConfig", "ID", l.pods, func(string) {})
+	configs("VolumeConfig", "Name", l.volumes, func(string) {})
 	for row, err := range db.Rows("ContainerState") {
 		if err != nil {
 			failed = append(failed, err)
@@ -167,7 +194,7 @@ func (s *Store) readBolt(name string) (*libpod, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &libpod{containers: make(map[string]documents), pods: make(map[string]documents)}
+	l := &libpod{containers: make(map[string]documents), pods: make(map[string]documents), volumes: make(map[string]documents)}
 	r, err := s.fsys.Open(ino)
 	if err != nil {
 		return l, fmt.Errorf("opening %s: %w", name, errors.Join(err, evidence.ErrCorrupt))
@@ -182,6 +209,7 @@ func (s *Store) readBolt(name string) (*libpod, error) {
 		l.order = append(l.order, id)
 	}))
 	failed = append(failed, readDocuments(db, bucketPods, func(id string, d documents) { l.pods[id] = d }))
+	failed = append(failed, readDocuments(db, bucketVolumes, func(name string, d documents) { l.volumes[name] = d }))
 	if err := errors.Join(failed...); err != nil {
 		return l, fmt.Errorf("%s: %w", name, err)
 	}

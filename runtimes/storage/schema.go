@@ -32,6 +32,7 @@ const (
 const (
 	bucketContainers = "ctr"
 	bucketPods       = "pod"
+	bucketVolumes    = "vol"
 	keyConfig        = "config"
 	keyState         = "state"
 )
