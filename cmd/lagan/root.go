@@ -44,7 +44,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	err := cmd.ExecuteContext(ctx)
 	u.endProgress()
 	switch {
-	case err == nil && u.gaps > 0:
+	case err == nil && u.gaps+u.findings > 0:
 		return exitPartial
 	case err == nil:
 		return exitOK
@@ -91,6 +91,7 @@ func newRootCommand(u *ui) *cobra.Command {
 	cmd.AddCommand(
 		newInfoCommand(u), newContainersCommand(u), newImagesCommand(u), newInspectCommand(u),
 		newLsCommand(u), newCatCommand(u), newDiffCommand(u), newTimelineCommand(u), newRecoverCommand(u),
+		newVerifyCommand(u),
 	)
 	return cmd
 }

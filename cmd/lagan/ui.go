@@ -46,6 +46,7 @@ type ui struct {
 	shown    time.Time
 	showing  bool
 	gaps     int
+	findings int // of verify, which the exit status tells
 	gapsTold int
 	recorded bool // gaps go into the output as records
 }
