@@ -20,7 +20,6 @@ const (
 	magicAGF       = 0x58414746 // XAGF
 	magicAB3B      = 0x41423342 // AB3B
 	inodeFormatOff = 5
-	inodeNREXT64   = 24 // di_big_nextents
 )
 
 // maxForkExtents bounds the work on forks over a whole replay: unfinished
@@ -60,6 +59,7 @@ type fork struct {
 	attr     bool
 	maps     []mapping
 	blocks   []uint64 // of its btree
+	used     int      // of these, for the new btree
 	released int64    // blocks that the fork no longer maps, less those it newly does
 }
 
@@ -214,66 +214,74 @@ func (f *fork) setExtents(n uint64) {
 	}
 }
 
-// cut takes the mappings of [off, off+count) out and returns them.
-func (f *fork) cut(off, count uint64) []mapping {
-	taken := f.within(off, count)
-	end := off + count
-	var kept []mapping
-	for _, m := range f.maps {
-		if m.end() <= off || m.off >= end {
-			kept = append(kept, m)
-			continue
-		}
-		if m.off < off {
-			kept = append(kept, mapping{m.off, m.block, off - m.off, m.unwritten})
-		}
-		if m.end() > end {
-			kept = append(kept, mapping{end, m.block + end - m.off, m.end() - end, m.unwritten})
+// from returns the part of the mapping from block off of the file on.
+func (m mapping) from(off uint64) mapping {
+	return mapping{off, m.block + off - m.off, m.end() - off, m.unwritten}
+}
+
+// split parts mappings into those outside of the ranges and those inside. Both
+// lists are in order, and so are the results.
+func split(maps, ranges []mapping) (outside, inside []mapping) {
+	for _, m := range maps {
+		for m.count > 0 {
+			for len(ranges) > 0 && ranges[0].end() <= m.off {
+				ranges = ranges[1:]
+			}
+			if len(ranges) == 0 || ranges[0].off >= m.end() {
+				outside = append(outside, m)
+				break
+			}
+			r := ranges[0]
+			if r.off > m.off {
+				outside = append(outside, mapping{m.off, m.block, r.off - m.off, m.unwritten})
+				m = m.from(r.off)
+			}
+			end := min(m.end(), r.end())
+			inside = append(inside, mapping{m.off, m.block, end - m.off, m.unwritten})
+			m = m.from(end)
 		}
 	}
+	return outside, inside
+}
+
+// cut takes the mappings of the ranges out and returns them.
+func (f *fork) cut(ranges ...mapping) []mapping {
+	kept, taken := split(f.maps, ranges)
+	f.maps = kept
 	for _, m := range taken {
 		f.released += int64(m.count)
 	}
-	f.maps = kept
 	return taken
 }
 
-// within returns the mappings of [off, off+count), the outer ones trimmed to it.
-func (f *fork) within(off, count uint64) []mapping {
-	var out []mapping
-	for _, m := range f.maps {
-		lo, hi := max(m.off, off), min(m.end(), off+count)
-		if lo < hi {
-			out = append(out, mapping{lo, m.block + lo - m.off, hi - lo, m.unwritten})
+// put adds mappings, which are in order, where there are none. Neighbours that
+// are contiguous become one, as the kernel joins them.
+func (f *fork) put(maps ...mapping) error {
+	out := make([]mapping, 0, len(f.maps)+len(maps))
+	old := f.maps
+	for len(old) > 0 || len(maps) > 0 {
+		var m mapping
+		fresh := len(old) == 0 || len(maps) > 0 && maps[0].off < old[0].off
+		if fresh {
+			m, maps = maps[0], maps[1:]
+			f.released -= int64(m.count)
+		} else {
+			m, old = old[0], old[1:]
 		}
-	}
-	return out
-}
-
-// put adds a mapping where there is none, joined with its neighbours where they
-// are contiguous, as the kernel does.
-func (f *fork) put(m mapping) error {
-	i, _ := slices.BinarySearchFunc(f.maps, m, func(a, b mapping) int {
-		if a.off < b.off {
-			return -1
-		}
-		return 1
-	})
-	if i > 0 && f.maps[i-1].end() > m.off || i < len(f.maps) && f.maps[i].off < m.end() {
-		return fmt.Errorf("inode %d: block %#x is mapped already: %w", f.ino, m.off, evidence.ErrCorrupt)
-	}
-	f.released -= int64(m.count)
-	f.maps = slices.Insert(f.maps, i, m)
-	for _, j := range [...]int{i, i - 1} { // with the next one, then with the one before
-		if j < 0 || j+1 >= len(f.maps) {
+		if len(out) == 0 {
+			out = append(out, m)
 			continue
 		}
-		a, b := f.maps[j], f.maps[j+1]
-		if a.end() == b.off && a.block+a.count == b.block && a.unwritten == b.unwritten && a.count+b.count <= maxExtentLen {
-			f.maps[j].count += b.count
-			f.maps = slices.Delete(f.maps, j+1, j+2)
+		switch last := &out[len(out)-1]; {
+		case last.end() > m.off:
+			return fmt.Errorf("inode %d: block %#x is mapped already: %w", f.ino, m.off, evidence.ErrCorrupt)
+		case last.end() == m.off && last.block+last.count == m.block && last.unwritten == m.unwritten && last.count+m.count <= maxExtentLen:
+			last.count += m.count
+		default:
+			out = append(out, m)
 		}
 	}
+	f.maps = out
 	return nil
 }
 
@@ -283,7 +291,7 @@ func (f *fork) put(m mapping) error {
 func (f *fork) save() error {
 	area, be := f.area(), binary.BigEndian
 	had := len(f.blocks)
-	used := 0
+	f.used = 0
 	if len(f.maps) <= len(area)/16 {
 		*f.format() = formatExtents
 		clear(area)
@@ -292,92 +300,83 @@ func (f *fork) save() error {
 		}
 	} else {
 		*f.format() = formatBtree
-		var err error
-		if used, err = f.buildBtree(area); err != nil {
+		if err := f.buildBtree(area); err != nil {
 			return err
 		}
 	}
 	f.setExtents(uint64(len(f.maps)))
-	blocks := int64(be.Uint64(f.d[inodeNBlocks:])) - f.released + int64(used-had)
+	blocks := int64(be.Uint64(f.d[inodeNBlocks:])) - f.released + int64(f.used-had)
 	be.PutUint64(f.d[inodeNBlocks:], uint64(max(blocks, 0)))
 	putCRC(f.d, inodeCRC)
 	f.rp.changed(object{f.ino, 0})
 	return f.rp.ov.write(f.d, f.at)
 }
 
-// child is a block of a btree level, for the level above.
+// child is a block of a btree, as the level above names it.
 type child struct{ key, fsb uint64 }
 
-// buildBtree writes the mappings as a btree with its root in area and returns
-// how many blocks it took.
-func (f *fork) buildBtree(area []byte) (int, error) {
+// buildBtree writes the mappings as a btree with its root in area.
+func (f *fork) buildBtree(area []byte) error {
 	be := binary.BigEndian
-	per := (f.rp.geo.BlockSize - longBlockV5) / 16
-	room := (len(area) - 4) / 16
-	used := 0
-	var level []child
-	for i := 0; i < len(f.maps); i += per {
-		chunk := f.maps[i:min(i+per, len(f.maps))]
-		level = append(level, child{key: chunk[0].off})
+	per, room := (f.rp.geo.BlockSize-longBlockV5)/16, (len(area)-4)/16
+	n := len(f.maps)
+	key := func(i int) uint64 { return f.maps[i].off }
+	put := func(b []byte, j, i int) { putMapping(b[longBlockV5+j*16:], f.maps[i]) }
+	for level := range maxBmapLevels {
+		children, err := f.buildLevel(level, per, n, key, put)
+		if err != nil {
+			return err
+		}
+		n = len(children)
+		if n > room {
+			key = func(i int) uint64 { return children[i].key }
+			put = func(b []byte, j, i int) {
+				be.PutUint64(b[longBlockV5+j*8:], children[i].key)
+				be.PutUint64(b[longBlockV5+per*8+j*8:], children[i].fsb)
+			}
+			continue
+		}
+		clear(area)
+		be.PutUint16(area, uint16(level+1))
+		be.PutUint16(area[2:], uint16(n))
+		for i, c := range children {
+			be.PutUint64(area[4+i*8:], c.key)
+			be.PutUint64(area[4+room*8+i*8:], c.fsb)
+		}
+		return nil
 	}
-	fill := func(b []byte, i, height int, below []child) int {
-		if height == 0 {
-			chunk := f.maps[i*per : min((i+1)*per, len(f.maps))]
-			for j, m := range chunk {
-				putMapping(b[longBlockV5+j*16:], m)
-			}
-			return len(chunk)
+	return fmt.Errorf("inode %d: btree of more than %d levels: %w", f.ino, maxBmapLevels, evidence.ErrCorrupt)
+}
+
+// buildLevel writes n entries into blocks of per: put places entry i as the j-th of a block.
+func (f *fork) buildLevel(level, per, n int, key func(i int) uint64, put func(b []byte, j, i int)) ([]child, error) {
+	out := make([]child, (n+per-1)/per)
+	for i := range out {
+		fsb, err := f.block(f.used)
+		if err != nil {
+			return nil, err
 		}
-		chunk := below[i*per : min((i+1)*per, len(below))]
-		for j, c := range chunk {
-			be.PutUint64(b[longBlockV5+j*8:], c.key)
-			be.PutUint64(b[longBlockV5+per*8+j*8:], c.fsb)
-		}
-		return len(chunk)
+		f.used++
+		out[i] = child{key(i * per), fsb}
 	}
-	var below []child
-	for height := 0; ; height++ {
-		for i := range level {
-			fsb, err := f.block(used)
-			if err != nil {
-				return used, err
-			}
-			level[i].fsb = fsb
-			used++
+	for i, c := range out {
+		b := make([]byte, f.rp.geo.BlockSize)
+		m := min(per, n-i*per)
+		for j := range m {
+			put(b, j, i*per+j)
 		}
-		for i := range level {
-			b := make([]byte, f.rp.geo.BlockSize)
-			n := fill(b, i, height, below)
-			left, right := nullFSBlock, nullFSBlock
-			if i > 0 {
-				left = level[i-1].fsb
-			}
-			if i+1 < len(level) {
-				right = level[i+1].fsb
-			}
-			if err := f.putBlock(b, level[i].fsb, height, n, left, right); err != nil {
-				return used, err
-			}
+		left, right := nullFSBlock, nullFSBlock
+		if i > 0 {
+			left = out[i-1].fsb
 		}
-		if len(level) <= room {
-			clear(area)
-			be.PutUint16(area, uint16(height+1))
-			be.PutUint16(area[2:], uint16(len(level)))
-			for i, c := range level {
-				be.PutUint64(area[4+i*8:], c.key)
-				be.PutUint64(area[4+room*8+i*8:], c.fsb)
-			}
-			return used, nil
+		if i+1 < len(out) {
+			right = out[i+1].fsb
 		}
-		if height+1 >= maxBmapLevels {
-			return used, fmt.Errorf("inode %d: btree of more than %d levels: %w", f.ino, maxBmapLevels, evidence.ErrCorrupt)
-		}
-		below = level
-		level = nil
-		for i := 0; i < len(below); i += per {
-			level = append(level, child{key: below[i].key})
+		if err := f.putBlock(b, c.fsb, level, m, left, right); err != nil {
+			return nil, err
 		}
 	}
+	return out, nil
 }
 
 // putBlock writes a block of the fork's btree (xfs_btree_init_block).
@@ -413,33 +412,30 @@ func (f *fork) block(i int) (uint64, error) {
 }
 
 // freeBlock takes a block that the btree of free space of a group lists, the
-// lowest one not taken yet.
+// lowest one not taken yet. It looks at so many leaves at most as one search deserves.
 func (rp *replayer) freeBlock(ag uint32) (uint64, error) {
+	const maxLeaves = 1024
 	g, be := &rp.geo, binary.BigEndian
-	fsb := func(bno uint32) uint64 { return uint64(ag)<<g.AgBlkLog | uint64(bno) }
-	at, ok := g.offset(fsb(0))
-	agf := make([]byte, g.SectorSize)
-	if !ok || len(agf) < basicBlock {
+	first := uint64(ag) << g.AgBlkLog
+	at, ok := g.offset(first)
+	agf := make([]byte, basicBlock)
+	if !ok {
 		return 0, fmt.Errorf("group %d: %w", ag, evidence.ErrCorrupt)
 	}
 	if err := rp.ov.read(agf, at+int64(g.SectorSize)); err != nil {
 		return 0, err
 	}
-	if be.Uint32(agf) != magicAGF {
-		return 0, fmt.Errorf("group %d: no free space header: %w", ag, evidence.ErrCorrupt)
-	}
 	bno, level := be.Uint32(agf[agfBnoRoot:]), int(be.Uint32(agf[agfBnoLevel:]))
 	b := make([]byte, g.BlockSize)
-	for seen := 0; bno != nullAGBlock && level > 0 && level <= maxBmapLevels && seen < 1024; seen++ {
-		at, ok := g.offset(fsb(bno))
+	for seen := 0; be.Uint32(agf) == magicAGF && bno != nullAGBlock && level > 0 && level <= maxBmapLevels && seen < maxLeaves; seen++ {
+		at, ok := g.offset(first | uint64(bno))
 		if !ok {
 			break
 		}
 		if err := rp.ov.read(b, at); err != nil {
 			return 0, err
 		}
-		n := int(be.Uint16(b[6:]))
-		if be.Uint32(b) != magicAB3B || int(be.Uint16(b[4:])) != level-1 || n > (len(b)-shortBlockV5)/8 {
+		if be.Uint32(b) != magicAB3B || int(be.Uint16(b[4:])) != level-1 {
 			break
 		}
 		if level > 1 { // down the leftmost pointer; keys are 8 bytes, pointers 4
@@ -447,16 +443,26 @@ func (rp *replayer) freeBlock(ag uint32) (uint64, error) {
 			bno = be.Uint32(b[shortBlockV5+(len(b)-shortBlockV5)/12*8:])
 			continue
 		}
-		for i := range n {
-			start, count := be.Uint32(b[shortBlockV5+i*8:]), be.Uint32(b[shortBlockV5+i*8+4:])
-			for c := start; c-start < min(count, 4096); c++ {
-				if _, taken := rp.taken[fsb(c)]; !taken && c < g.AGBlocks {
-					rp.taken[fsb(c)] = struct{}{}
-					return fsb(c), nil
-				}
-			}
+		if fsb, ok := rp.take(first, b); ok {
+			return fsb, nil
 		}
 		bno = be.Uint32(b[12:]) // bb_rightsib
 	}
 	return 0, fmt.Errorf("group %d: no free block for a btree: %w", ag, evidence.ErrCorrupt)
+}
+
+// take takes a block that a leaf of the free space btree lists.
+func (rp *replayer) take(first uint64, leaf []byte) (uint64, bool) {
+	be := binary.BigEndian
+	n := min(int(be.Uint16(leaf[6:])), (len(leaf)-shortBlockV5)/8)
+	for i := range n {
+		start, count := be.Uint32(leaf[shortBlockV5+i*8:]), be.Uint32(leaf[shortBlockV5+i*8+4:])
+		for c := uint64(start); c < uint64(start)+uint64(min(count, 4096)) && c < uint64(rp.geo.AGBlocks); c++ {
+			if _, taken := rp.taken[first|c]; !taken {
+				rp.taken[first|c] = struct{}{}
+				return first | c, true
+			}
+		}
+	}
+	return 0, false
 }

@@ -94,16 +94,8 @@ func (rp *replayer) buffer(it *item, lsn uint64) error {
 	if rp.cancelled(f.location) {
 		return nil
 	}
-	n := int(f.len) * basicBlock
-	if n == 0 || n > maxBuffer || f.block < 0 || f.block > 1<<53 {
-		return fmt.Errorf("buffer of %d blocks at block %#x: %w", f.len, f.block, evidence.ErrCorrupt)
-	}
-	off := f.block * basicBlock
-	if err := rp.within(off, n); err != nil {
-		return err
-	}
-	b := rp.buf(n)
-	if err := rp.ov.read(b, off); err != nil {
+	b, off, err := rp.read(f.location)
+	if err != nil {
 		return err
 	}
 	if have, ok := rp.bufferLSN(b, f.blft()); ok && have != 0 && have >= lsn {
@@ -123,12 +115,26 @@ func (rp *replayer) buffer(it *item, lsn uint64) error {
 		if _, ok := rp.unstamped[off]; !ok {
 			rp.stampOrder = append(rp.stampOrder, off)
 		}
-		rp.unstamped[off] = stamped{n, f.blft(), lsn}
+		rp.unstamped[off] = stamped{len(b), f.blft(), lsn}
 	}
 	if off == 0 && f.blft() == blftSB {
 		return rp.superblock()
 	}
 	return nil
+}
+
+// read reads a buffer into scratch space and returns where it lies.
+func (rp *replayer) read(at location) ([]byte, int64, error) {
+	n := int(at.len) * basicBlock
+	if n == 0 || n > maxBuffer || at.block < 0 || at.block > maxDaddr {
+		return nil, 0, fmt.Errorf("buffer of %d blocks at block %#x: %w", at.len, at.block, evidence.ErrCorrupt)
+	}
+	off := at.block * basicBlock
+	if err := rp.within(off, n); err != nil {
+		return nil, 0, err
+	}
+	b := rp.buf(n)
+	return b, off, rp.ov.read(b, off)
 }
 
 // kindOf recognises a metadata block by its magic.
@@ -279,7 +285,7 @@ func (rp *replayer) dquot(it *item, lsn uint64) error {
 		return nil
 	}
 	block, boff := int64(rp.order.Uint64(h[8:])), int64(rp.order.Uint32(h[20:]))
-	if block < 0 || block > 1<<53 || boff > int64(rp.geo.BlockSize)-dquotSize {
+	if block < 0 || block > maxDaddr || boff > int64(rp.geo.BlockSize)-dquotSize {
 		return fmt.Errorf("dquot at %#x of block %#x: %w", boff, block, evidence.ErrCorrupt)
 	}
 	off := block*basicBlock + boff

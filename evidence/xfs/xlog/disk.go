@@ -165,6 +165,7 @@ const (
 	inodeCoreV2    = 96 // up to di_next_unlinked: what version 2 logs
 	inodeForkV2    = 100
 	inodeCoreV3    = 176
+	inodeNREXT64   = 24 // di_big_nextents
 	inodeFlushIter = 30
 	inodeCtime     = 48
 	inodeSize      = 56

@@ -57,7 +57,7 @@ func (rp *replayer) finishBmap(b []byte) error {
 			return err
 		}
 	case bmapUnmap:
-		f.cut(m.off, m.count)
+		f.cut(m)
 	default:
 		return fmt.Errorf("inode %d: mapping operation %d: %w", ino, flags&bmapTypeMask, evidence.ErrCorrupt)
 	}
@@ -70,46 +70,30 @@ func (rp *replayer) finishBmap(b []byte) error {
 // that they have half-way (mended by "actually recover intended file sizes in
 // xfs_xmi_item_recover_intent"), and then cuts off what lies behind.
 func (rp *replayer) finishExchange(b []byte) error {
-	if len(b) < maxIntentBody {
-		return fmt.Errorf("mapping exchange intent of %d bytes: %w", len(b), evidence.ErrCorrupt)
-	}
-	o := rp.order
-	ino1, ino2 := o.Uint64(b[16:]), o.Uint64(b[24:])
-	off1, off2, n, flags := o.Uint64(b[40:]), o.Uint64(b[48:]), o.Uint64(b[56:]), o.Uint64(b[64:])
-	if flags&^exchangeKnown != 0 {
-		return fmt.Errorf("inodes %d and %d: exchange flags %#x: %w", ino1, ino2, flags, evidence.ErrUnsupported)
-	}
-	if n > maxFileBlock || off1 > maxFileBlock-n || off2 > maxFileBlock-n {
-		return fmt.Errorf("inodes %d and %d: exchange of %#x blocks at %#x and %#x: %w", ino1, ino2, n, off1, off2, evidence.ErrCorrupt)
-	}
-	attr := flags&exchangeAttrFork != 0
-	f1, err := rp.openFork(ino1, attr)
+	x, err := parseExchange(rp.order, b)
 	if err != nil {
 		return err
 	}
-	f2 := f1
-	if ino1 != ino2 {
-		if f2, err = rp.openFork(ino2, attr); err != nil {
-			return err
-		}
+	f1, f2, err := rp.openPair(x)
+	if err != nil {
+		return err
 	}
-	for i, f := range [...]*fork{f1, f2} {
-		if binary.BigEndian.Uint32(f.d[inodeGen:]) != o.Uint32(b[32+4*i:]) {
-			return fmt.Errorf("inode %d: exchange with another generation of it: %w", f.ino, evidence.ErrCorrupt)
-		}
+	ranges := []mapping{{off: x.off[0], count: x.count}}
+	if x.flags&exchangeWritten != 0 {
+		_, there := split(f1.maps, ranges)
+		ranges = slices.DeleteFunc(there, func(m mapping) bool { return m.unwritten })
 	}
-	ranges := []mapping{{off: off1, count: n}}
-	if flags&exchangeWritten != 0 {
-		ranges = slices.DeleteFunc(f1.within(off1, n), func(m mapping) bool { return m.unwritten })
+	toSecond := x.off[1] - x.off[0]
+	m1, m2 := f1.cut(ranges...), f2.cut(shift(ranges, toSecond)...)
+	if err := f1.put(shift(m2, -toSecond)...); err != nil {
+		return err
 	}
-	for _, r := range ranges {
-		if err := exchange(f1, f2, r.off, off2+r.off-off1, r.count); err != nil {
-			return err
-		}
+	if err := f2.put(shift(m1, toSecond)...); err != nil {
+		return err
 	}
-	if flags&exchangeSizes != 0 && !attr {
-		binary.BigEndian.PutUint64(f1.d[inodeSize:], o.Uint64(b[72:]))
-		binary.BigEndian.PutUint64(f2.d[inodeSize:], o.Uint64(b[80:]))
+	if x.flags&exchangeSizes != 0 && x.flags&exchangeAttrFork == 0 {
+		binary.BigEndian.PutUint64(f2.d[inodeSize:], x.size[1])
+		binary.BigEndian.PutUint64(f1.d[inodeSize:], x.size[0])
 	}
 	if err := f1.save(); err != nil || f1 == f2 {
 		return err
@@ -117,22 +101,56 @@ func (rp *replayer) finishExchange(b []byte) error {
 	return f2.save()
 }
 
-// exchange swaps the mappings of n blocks.
-func exchange(f1, f2 *fork, off1, off2, n uint64) error {
-	a, b := f1.cut(off1, n), f2.cut(off2, n)
-	for _, m := range b {
-		m.off += off1 - off2
-		if err := f1.put(m); err != nil {
-			return err
+// shift moves mappings within the file.
+func shift(maps []mapping, by uint64) []mapping {
+	out := slices.Clone(maps)
+	for i := range out {
+		out[i].off += by
+	}
+	return out
+}
+
+// openPair opens the forks of an exchange; both may be of one file.
+func (rp *replayer) openPair(x exchangeIntent) (f1, f2 *fork, err error) {
+	var f [2]*fork
+	for i, ino := range x.ino {
+		if i == 1 && ino == x.ino[0] {
+			f[1] = f[0]
+			break
+		}
+		if f[i], err = rp.openFork(ino, x.flags&exchangeAttrFork != 0); err != nil {
+			return nil, nil, err
+		}
+		if binary.BigEndian.Uint32(f[i].d[inodeGen:]) != x.gen[i] {
+			return nil, nil, fmt.Errorf("inode %d: exchange with another generation of it: %w", ino, evidence.ErrCorrupt)
 		}
 	}
-	for _, m := range a {
-		m.off += off2 - off1
-		if err := f2.put(m); err != nil {
-			return err
-		}
+	return f[0], f[1], nil
+}
+
+// exchangeIntent is struct xfs_xmi_log_format.
+type exchangeIntent struct {
+	ino, off, size [2]uint64
+	gen            [2]uint32
+	count, flags   uint64
+}
+
+func parseExchange(o binary.ByteOrder, b []byte) (x exchangeIntent, err error) {
+	if len(b) < maxIntentBody {
+		return x, fmt.Errorf("mapping exchange intent of %d bytes: %w", len(b), evidence.ErrCorrupt)
 	}
-	return nil
+	x.count, x.flags = o.Uint64(b[56:]), o.Uint64(b[64:])
+	for i := range x.ino {
+		x.ino[i], x.gen[i] = o.Uint64(b[16+i*8:]), o.Uint32(b[32+i*4:])
+		x.off[i], x.size[i] = o.Uint64(b[40+i*8:]), o.Uint64(b[72+i*8:])
+	}
+	if x.flags&^exchangeKnown != 0 {
+		return x, fmt.Errorf("inodes %d and %d: exchange flags %#x: %w", x.ino[0], x.ino[1], x.flags, evidence.ErrUnsupported)
+	}
+	if x.count > maxFileBlock || x.off[0] > maxFileBlock-x.count || x.off[1] > maxFileBlock-x.count {
+		return x, fmt.Errorf("inodes %d and %d: exchange of %#x blocks at %#x and %#x: %w", x.ino[0], x.ino[1], x.count, x.off[0], x.off[1], evidence.ErrCorrupt)
+	}
+	return x, nil
 }
 
 // changeOwners makes the blocks of a fork's btree name the inode that has them

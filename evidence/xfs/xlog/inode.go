@@ -45,7 +45,7 @@ func (rp *replayer) inode(it *item, lsn uint64) error {
 	if rp.cancelled(f.location) {
 		return nil // the whole chunk is freed later
 	}
-	if f.block < 0 || f.block > 1<<53 || f.len <= 0 || f.boffset > int64(f.len)*basicBlock-int64(rp.geo.InodeSize) {
+	if f.block < 0 || f.block > maxDaddr || f.len <= 0 || f.boffset > int64(f.len)*basicBlock-int64(rp.geo.InodeSize) {
 		return fmt.Errorf("inode %d at %#x of %d blocks at %#x: %w", f.ino, f.boffset, f.len, f.block, evidence.ErrCorrupt)
 	}
 	off := f.block*basicBlock + f.boffset
@@ -116,64 +116,71 @@ var coreFieldsV3 = []struct{ off, size int }{
 // form on the disk (xfs_log_dinode_to_disk). Its checksum, sequence number and
 // unlinked pointer are not set.
 func (rp *replayer) diskCore(in []byte) ([]byte, error) {
-	order, be := rp.order, binary.BigEndian
-	if len(in) < inodeCoreV2 || order.Uint16(in) != magicInode {
+	if len(in) < inodeCoreV2 || rp.order.Uint16(in) != magicInode {
 		return nil, fmt.Errorf("logged core of %d bytes: %w", len(in), evidence.ErrCorrupt)
 	}
 	v3 := in[4] >= 3
 	if v3 != rp.geo.V5 || v3 && len(in) < inodeCoreV3 || len(in) > inodeCoreV3 {
 		return nil, fmt.Errorf("logged core of %d bytes, version %d: %w", len(in), in[4], evidence.ErrCorrupt)
 	}
-	out := make([]byte, inodeCoreV3)
-	swap := func(off, size int) {
-		switch size {
-		case 2:
-			be.PutUint16(out[off:], order.Uint16(in[off:]))
-		case 4:
-			be.PutUint32(out[off:], order.Uint32(in[off:]))
-		case 8:
-			be.PutUint64(out[off:], order.Uint64(in[off:]))
-		}
-	}
+	c := coreSwapper{make([]byte, inodeCoreV3), in, rp.order}
 	for _, f := range coreFields {
-		swap(f.off, f.size)
+		c.swap(f.off, f.size)
 	}
-	out[4], out[5] = in[4], in[5]               // version, format
-	out[82], out[inodeAFormat] = in[82], in[83] // forkoff, aformat
+	copy(c.out[4:6], in[4:6])                         // version, format
+	copy(c.out[inodeForkOff:84], in[inodeForkOff:84]) // forkoff, aformat
 	var flags2 uint64
 	if v3 {
 		for _, f := range coreFieldsV3 {
-			swap(f.off, f.size)
+			c.swap(f.off, f.size)
 		}
-		copy(out[inodeUUID:], in[inodeUUID:inodeCoreV3])
-		flags2 = be.Uint64(out[inodeFlags2:])
+		copy(c.out[inodeUUID:], in[inodeUUID:inodeCoreV3])
+		flags2 = binary.BigEndian.Uint64(c.out[inodeFlags2:])
+		c.time(144, flags2) // di_crtime
 	} else {
-		swap(inodeFlushIter, 2)
+		c.swap(inodeFlushIter, 2)
 	}
-	times := []int{32, 40, inodeCtime}
-	if v3 {
-		times = append(times, 144) // di_crtime
-	}
-	for _, off := range times {
-		if flags2&flag2BigTime != 0 {
-			swap(off, 8)
-		} else { // struct xfs_legacy_timestamp: seconds, nanoseconds
-			swap(off, 4)
-			swap(off+4, 4)
-		}
-	}
+	c.time(32, flags2)
+	c.time(40, flags2)
+	c.time(inodeCtime, flags2)
 	if flags2&flag2NREXT64 != 0 {
-		swap(24, 8) // di_big_nextents
-		swap(76, 4) // di_big_anextents
-		swap(80, 2)
-	} else {
-		swap(inodeNExtents, 4)
-		swap(80, 2) // di_anextents
+		c.swap(inodeNREXT64, 8)
 	}
-	if int(out[82])*8 > rp.geo.InodeSize-rp.geo.forkStart() {
-		return nil, fmt.Errorf("fork offset %#x: %w", int(out[82])*8, evidence.ErrCorrupt)
+	c.swap(inodeNExtents, 4) // or di_big_anextents
+	c.swap(80, 2)            // di_anextents, or padding
+	if int(in[inodeForkOff])*8 > rp.geo.InodeSize-rp.geo.forkStart() {
+		return nil, fmt.Errorf("fork offset %#x: %w", int(in[inodeForkOff])*8, evidence.ErrCorrupt)
 	}
-	return out, nil
+	return c.out, nil
+}
+
+// coreSwapper converts fields from host order to big-endian, at the same place.
+type coreSwapper struct {
+	out, in []byte
+	order   binary.ByteOrder
+}
+
+func (c coreSwapper) swap(off, size int) {
+	be := binary.BigEndian
+	switch size {
+	case 2:
+		be.PutUint16(c.out[off:], c.order.Uint16(c.in[off:]))
+	case 4:
+		be.PutUint32(c.out[off:], c.order.Uint32(c.in[off:]))
+	case 8:
+		be.PutUint64(c.out[off:], c.order.Uint64(c.in[off:]))
+	}
+}
+
+// time converts a timestamp: one number with the bigtime flag, else
+// struct xfs_log_legacy_timestamp, seconds and nanoseconds.
+func (c coreSwapper) time(off int, flags2 uint64) {
+	if flags2&flag2BigTime != 0 {
+		c.swap(off, 8)
+		return
+	}
+	c.swap(off, 4)
+	c.swap(off+4, 4)
 }
 
 // putInode puts a logged core and forks into the inode d.

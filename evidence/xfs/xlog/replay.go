@@ -15,6 +15,8 @@ const (
 	// maxBuffer bounds a logged buffer: no metadata buffer is longer than a block
 	// of 64 KiB (XFS_MAX_BLOCKSIZE).
 	maxBuffer = 64 << 10
+	// maxDaddr keeps addresses in bytes from overflowing.
+	maxDaddr = 1 << 53
 	// maxObjects bounds the memory that counting takes.
 	maxObjects = 1 << 21
 )
