@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"lagan/evidence"
 	"lagan/evidence/erofs"
@@ -178,5 +179,34 @@ func TestDevices(t *testing.T) {
 	}
 	if have, err := evidence.ReadFile(f, f.Root(), "random", 1<<20); err != nil || !bytes.Equal(have, want) {
 		t.Errorf("with the device: %v", err)
+	}
+}
+
+// TestFragmentLoop: the metabox has its end in the packed inode, and that lies
+// in the metabox.
+func TestFragmentLoop(t *testing.T) {
+	b := unpack(t, "metabox")
+	sb := b[1024:]
+	binary.LittleEndian.PutUint32(sb[8:], binary.LittleEndian.Uint32(sb[8:])&^1)     // no checksum
+	binary.LittleEndian.PutUint32(sb[80:], binary.LittleEndian.Uint32(sb[80:])|0x20) // fragments
+	binary.LittleEndian.PutUint64(sb[96:], 1<<63|1)                                  // the packed inode
+	nid := binary.LittleEndian.Uint64(sb[128:])
+	inode := b[uint64(binary.LittleEndian.Uint32(sb[40:]))<<sb[12]+nid<<5:]
+	size := 32
+	if inode[0]&1 != 0 {
+		size = 64
+	}
+	binary.LittleEndian.PutUint64(inode[(size+7)&^7:], 1<<63) // all of it is a fragment
+	done := make(chan bool)
+	go func() {
+		if f, err := erofs.Open(bytes.NewReader(b), int64(len(b)), evidence.Options{}); err == nil {
+			exercise(f, func(error) {})
+		}
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(20 * time.Second):
+		t.Fatal("an inode waits for itself")
 	}
 }

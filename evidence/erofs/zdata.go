@@ -93,10 +93,11 @@ func (z *zfile) read(b []byte, pos uint64) (int, error) {
 	return copy(b, data[within:]), nil
 }
 
-// readFragment reads from the packed inode. While that is itself being opened
-// there is none, so that no fragment leads to itself.
+// readFragment reads from the packed inode. No fragment may lead back to itself:
+// not from that inode, nor from the metabox where that inode lies in it.
 func (z *zfile) readFragment(b []byte, within uint64) (int, error) {
-	if z.fs.packed == nil || z.in.nid == z.fs.sb.packed {
+	sb := &z.fs.sb
+	if z.fs.packed == nil || z.in.nid == sb.packed || z.in.nid == sb.metabox && sb.packed&metaboxBit != 0 {
 		return 0, fmt.Errorf("inode %d: a fragment, and no packed inode: %w", z.in.nid, evidence.ErrCorrupt)
 	}
 	if z.fragment > 1<<62 {
