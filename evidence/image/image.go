@@ -235,7 +235,7 @@ func openFile(path string) (*file, error) {
 	st, err := os.Stat(path)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("%q: %w: check the path", path, fs.ErrNotExist)
+			return nil, &sentence{fmt.Sprintf("%q: no such file or device", path), fs.ErrNotExist}
 		}
 		return nil, err
 	}
@@ -245,7 +245,7 @@ func openFile(path string) (*file, error) {
 	case mode.IsDir():
 		return nil, fmt.Errorf("%q: %w", path, ErrDirectory)
 	case !mode.IsRegular() && !device:
-		return nil, fmt.Errorf("%q is a %s, not a file or block device that could hold a disk: %w", path, modeName(mode), evidence.ErrFormat)
+		return nil, &sentence{fmt.Sprintf("%q is a %s, not a file or block device that could hold a disk", path, modeName(mode)), evidence.ErrFormat}
 	}
 	f, err := openQuiet(path)
 	if err != nil {
@@ -259,10 +259,20 @@ func openFile(path string) (*file, error) {
 	}
 	if size == 0 {
 		f.Close()
-		return nil, fmt.Errorf("%q is empty: %w", path, evidence.ErrFormat)
+		return nil, &sentence{fmt.Sprintf("%q is empty: there is no disk in it", path), evidence.ErrFormat}
 	}
 	return &file{f, size, device}, nil
 }
+
+// sentence is an error that says all in its own words, and is one of the sentinels.
+type sentence struct {
+	text string
+	is   error
+}
+
+func (s *sentence) Error() string { return s.text }
+
+func (s *sentence) Unwrap() error { return s.is }
 
 func modeName(m fs.FileMode) string {
 	switch {

@@ -1,10 +1,10 @@
 package qcow2
 
-// On-disk facts: docs/interop/qcow2.rst of QEMU. All integers are big-endian.
+// On-disk facts: docs/interop/qcow2.rst of QEMU; for version 1, block/qcow.c.
+// All integers are big-endian.
 const (
 	magic = "QFI\xfb"
 
-	headerV2 = 72  // bytes of a version 2 header
 	headerV3 = 104 // the least of version 3
 )
 
@@ -29,11 +29,17 @@ const (
 	maskOffset     = 0x00fffffffffffe00 // bits 9 to 55: of a table or a cluster
 	flagCompressed = 1 << 62
 	flagZero       = 1 << 0 // of a standard L2 entry: reads as zeros
+
+	// In version 1 nothing but the highest bit is a flag.
+	maskOffset1     = 1<<63 - 1
+	flagCompressed1 = 1 << 63
 )
 
 const (
 	minClusterBits    = 9
-	maxClusterBits    = 21 // MAX_CLUSTER_BITS, block/qcow2.h: 2 MiB
+	maxClusterBits    = 21    // MAX_CLUSTER_BITS, block/qcow2.h: 2 MiB
+	minL2Bits1        = 9 - 3 // version 1, qcow_open
+	maxL2Bits1        = 16 - 3
 	subclusters       = 32 // of a cluster, with extended L2 entries
 	encryptionNone    = 0
 	compressedSector  = 512     // unit of a compressed cluster's length

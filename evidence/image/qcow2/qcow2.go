@@ -1,10 +1,10 @@
-// Package qcow2 reads QEMU's copy-on-write disk images, versions 2 and 3:
+// Package qcow2 reads QEMU's copy-on-write disk images, versions 1 to 3:
 // standard and extended L2 tables, zero clusters, clusters packed with deflate or
 // zstd, internal snapshots, and a backing file where the caller gives one.
 //
 // Input is hostile: no panic, no endless loop, no allocation sized by the
 // image; fuzzed. Tables are read through a cache of pages, never as a whole.
-// Not read, and said: encryption, an external data file, version 1.
+// Not read, and said: encryption, an external data file.
 package qcow2
 
 import (
@@ -59,7 +59,9 @@ type Image struct {
 	r           io.ReaderAt
 	fileSize    int64
 	size        int64
+	version     uint32
 	clusterBits uint
+	l2Bits      uint // of the number of entries of an L2 table
 	extended    bool // L2 entries have a bitmap of subclusters
 	l1          int64
 	l1Size      uint32
@@ -73,7 +75,7 @@ type Image struct {
 	unpackers sync.Pool // of unpacker
 }
 
-// Is reports whether a file that begins with head is a qcow2 image, of any version.
+// Is reports whether a file that begins with head is an image of any version.
 func Is(head []byte) bool { return len(head) >= 8 && string(head[:4]) == magic }
 
 // Open reads the header of an image of fileSize bytes. It returns
@@ -139,29 +141,58 @@ func (im *Image) readHeader() (header, error) {
 	}
 	c := bin.BE(b)
 	c.Skip(4)
-	version := c.U32()
-	if version != 2 && version != 3 {
-		return h, fmt.Errorf("version %d: %w", version, evidence.ErrUnsupported)
+	im.version = c.U32()
+	var encryption uint32
+	switch im.version {
+	case 1:
+		encryption = im.decodeV1(c, &h)
+	case 2, 3:
+		encryption = im.decodeV2(c, &h)
+	default:
+		return h, fmt.Errorf("version %d: %w", im.version, evidence.ErrUnsupported)
 	}
+	if err := c.Err(); err != nil {
+		return h, fmt.Errorf("header: %w: %w", evidence.ErrCorrupt, err)
+	}
+	return h, im.checkHeader(h, encryption)
+}
+
+// decodeV2 decodes a header of version 2 or 3, behind the version.
+func (im *Image) decodeV2(c *bin.Cursor, h *header) (encryption uint32) {
 	h.backingOff, h.backingSize = c.U64(), c.U32()
-	clusterBits, size := c.U32(), c.U64()
-	encryption := c.U32()
+	im.clusterBits, im.size = uint(c.U32()), int64(c.U64())
+	encryption = c.U32()
 	im.l1Size, im.l1 = c.U32(), int64(c.U64())
 	c.Skip(8 + 4) // refcount_table_offset, refcount_table_clusters
 	h.snapshots, h.snapshotsOff = c.U32(), c.U64()
-	if version == 3 {
+	if im.version == 3 {
 		h.incompatible = c.U64()
 		c.Skip(8 + 8 + 4) // compatible_features, autoclear_features, refcount_order
 		if length := c.U32(); length > headerV3 && h.incompatible&incompatCompression != 0 {
 			im.compression = c.U8()
 		}
 	}
-	if err := c.Err(); err != nil {
-		return h, fmt.Errorf("header: %w: %w", evidence.ErrCorrupt, err)
+	im.l2Bits = im.clusterBits - 3
+	if im.extended = h.incompatible&incompatExtendedL2 != 0; im.extended {
+		im.l2Bits--
 	}
-	im.clusterBits, im.size = uint(clusterBits), int64(size)
-	im.extended = h.incompatible&incompatExtendedL2 != 0
-	return h, im.checkHeader(h, encryption)
+	return encryption
+}
+
+// decodeV1 decodes a QCowHeader, behind the version.
+func (im *Image) decodeV1(c *bin.Cursor, h *header) (encryption uint32) {
+	h.backingOff, h.backingSize = c.U64(), c.U32()
+	c.Skip(4) // mtime
+	im.size = int64(c.U64())
+	im.clusterBits, im.l2Bits = uint(c.U8()), uint(c.U8())
+	c.Skip(2)
+	encryption = c.U32()
+	im.l1 = int64(c.U64())
+	// The L1 table is as long as the disk makes it.
+	if shift := im.clusterBits + im.l2Bits; shift < 63 {
+		im.l1Size = uint32(min(im.size>>shift+1, maxL1Size/8))
+	}
+	return encryption
 }
 
 // checkHeader refuses what can't be read, by name, and what can't be.
@@ -177,6 +208,8 @@ func (im *Image) checkHeader(h header, encryption uint32) error {
 		return fmt.Errorf("compression type %d: %w", im.compression, evidence.ErrUnsupported)
 	case im.clusterBits < minClusterBits || im.clusterBits > maxClusterBits:
 		return fmt.Errorf("clusters of 2^%d bytes: %w", im.clusterBits, evidence.ErrCorrupt)
+	case im.version == 1 && (im.l2Bits < minL2Bits1 || im.l2Bits > maxL2Bits1):
+		return fmt.Errorf("L2 tables of 2^%d entries: %w", im.l2Bits, evidence.ErrCorrupt)
 	case im.size < 0:
 		return fmt.Errorf("a disk of %#x bytes: %w", uint64(im.size), evidence.ErrCorrupt)
 	case im.l1 < 0 || uint64(im.l1Size)*8 > maxL1Size:

@@ -48,6 +48,20 @@ func TestAgainstQemu(t *testing.T) {
 	}
 }
 
+func TestVersion1(t *testing.T) {
+	disk := imagetest.Disk(5 << 20)
+	raw := imagetest.Write(t, "disk.raw", disk)
+	for name, args := range map[string][]string{"plain": {}, "packed": {"-c"}} {
+		path := filepath.Join(t.TempDir(), "disk.qcow")
+		imagetest.Run(t, "qemu-img", append(append([]string{"convert", "-f", "raw", "-O", "qcow"}, args...), raw, path)...)
+		im, err := openFile(t, path, Options{})
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		imagetest.Compare(t, im, disk)
+	}
+}
+
 // TestBackingAndSnapshot writes over an image with a backing file, a snapshot
 // taken in between.
 func TestBackingAndSnapshot(t *testing.T) {
@@ -140,7 +154,7 @@ func TestRefused(t *testing.T) {
 	}{
 		"other magic":    {put(0, 'X'), evidence.ErrFormat, ""},
 		"cut":            {func(b []byte) []byte { return b[:50] }, evidence.ErrCorrupt, "header"},
-		"version 1":      {put(7, 1), evidence.ErrUnsupported, "version 1"},
+		"version 4":      {put(7, 4), evidence.ErrUnsupported, "version 4"},
 		"encrypted":      {put(35, 2), evidence.ErrUnsupported, "encrypted"},
 		"external data":  {put(79, 4), evidence.ErrUnsupported, "another file"},
 		"future feature": {put(72, 1), evidence.ErrUnsupported, "features 0x1"},
@@ -189,6 +203,9 @@ func FuzzOpen(f *testing.F) {
 	snap := tiny()
 	snap[63], snap[70] = 1, 2 // one, at offset 0x200
 	f.Add(snap)
+	v1 := tiny()
+	v1[7], v1[32], v1[33], v1[46] = 1, 9, 6, 2 // clusters of 512, tables of 64 entries, L1 at 0x200
+	f.Add(v1)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		im, err := openBytes(b)
 		imagetest.Fuzz(t, im, err)

@@ -27,16 +27,16 @@ func (im *Image) locate(off int64) (piece.Extent, error) {
 	switch {
 	case err != nil:
 		return piece.Extent{}, err
-	case entry&flagCompressed != 0:
+	case im.isPacked(entry):
 		return piece.Extent{Len: left, From: im.packed, Off: off}, nil
 	case im.extended:
 		return im.subcluster(off, entry, bitmap), nil
-	case entry&flagZero != 0:
+	case entry&flagZero != 0 && im.version == 3:
 		return piece.Extent{Len: left}, nil
-	case entry&maskOffset == 0:
+	case entry&im.offsetMask() == 0:
 		return im.below(off, left), nil
 	}
-	return im.plain(int64(entry&maskOffset), within, left), nil
+	return im.plain(int64(entry&im.offsetMask()), within, left), nil
 }
 
 // entries returns the L2 entry of an offset and, with extended entries, its
@@ -46,21 +46,34 @@ func (im *Image) entries(off int64) (entry, bitmap uint64, err error) {
 	if im.extended {
 		entryBits = 4
 	}
-	l2Bits := im.clusterBits - entryBits
 	cluster := off >> im.clusterBits
-	i := cluster >> l2Bits
+	i := cluster >> im.l2Bits
 	if i >= int64(im.l1Size) {
 		return 0, 0, nil
 	}
 	l1, err := im.tables.U64(im.l1 + i*8)
-	if err != nil || l1&maskOffset == 0 {
+	if l1 &= im.offsetMask(); err != nil || l1 == 0 {
 		return 0, 0, err
 	}
-	at := int64(l1&maskOffset) + cluster&(1<<l2Bits-1)<<entryBits
+	at := int64(l1) + cluster&(1<<im.l2Bits-1)<<entryBits
 	if entry, err = im.tables.U64(at); err == nil && im.extended {
 		bitmap, err = im.tables.U64(at + 8)
 	}
 	return entry, bitmap, err
+}
+
+func (im *Image) offsetMask() uint64 {
+	if im.version == 1 {
+		return maskOffset1
+	}
+	return maskOffset
+}
+
+func (im *Image) isPacked(entry uint64) bool {
+	if im.version == 1 {
+		return entry&flagCompressed1 != 0
+	}
+	return entry&flagCompressed != 0
 }
 
 // subcluster finds an offset by its cluster's bitmap: the lower half says which
@@ -111,17 +124,13 @@ func (u *unpacked) ReadAt(p []byte, off int64) (int, error) {
 	return copy(p, b[off-start:]), nil
 }
 
-// unpack unpacks the cluster at an offset of the disk. Its entry has the
-// offset in the file and, above it, the number of further sectors that it goes over.
+// unpack unpacks the cluster at an offset of the disk.
 func (im *Image) unpack(off int64) ([]byte, error) {
 	entry, _, err := im.entries(off)
 	if err != nil {
 		return nil, err
 	}
-	sectorsAt := 62 - (im.clusterBits - 8)
-	at := int64(entry & (1<<sectorsAt - 1))
-	sectors := int64(entry & (flagCompressed - 1) >> sectorsAt)
-	length := (sectors+1)*compressedSector - at%compressedSector
+	at, length := im.packedAt(entry)
 	// A cluster that packing would have made longer isn't packed.
 	packed := make([]byte, min(length, 2<<im.clusterBits))
 	n, err := im.r.ReadAt(packed, at)
@@ -133,6 +142,19 @@ func (im *Image) unpack(off int64) ([]byte, error) {
 		return nil, fmt.Errorf("qcow2: packed cluster at offset %#x: %w: %w", at, evidence.ErrCorrupt, err)
 	}
 	return b, nil
+}
+
+// packedAt decodes the entry of a packed cluster: its offset in the file and,
+// above it, the number of further sectors that it goes over; in version 1, of bytes.
+func (im *Image) packedAt(entry uint64) (at, length int64) {
+	if im.version == 1 {
+		lengthAt := 63 - im.clusterBits
+		return int64(entry & (1<<lengthAt - 1)), int64(entry & maskOffset1 >> lengthAt)
+	}
+	sectorsAt := 62 - (im.clusterBits - 8)
+	at = int64(entry & (1<<sectorsAt - 1))
+	sectors := int64(entry & (flagCompressed - 1) >> sectorsAt)
+	return at, (sectors+1)*compressedSector - at%compressedSector
 }
 
 // decompress unpacks as much as a cluster has: behind it stands the start of
