@@ -189,14 +189,17 @@ func TestFragmentLoop(t *testing.T) {
 	sb := b[1024:]
 	binary.LittleEndian.PutUint32(sb[8:], binary.LittleEndian.Uint32(sb[8:])&^1)     // no checksum
 	binary.LittleEndian.PutUint32(sb[80:], binary.LittleEndian.Uint32(sb[80:])|0x20) // fragments
-	binary.LittleEndian.PutUint64(sb[96:], 1<<63|1)                                  // the packed inode
+	binary.LittleEndian.PutUint64(sb[96:], binary.LittleEndian.Uint64(sb[112:]))     // the packed inode is the root
 	nid := binary.LittleEndian.Uint64(sb[128:])
 	inode := b[uint64(binary.LittleEndian.Uint32(sb[40:]))<<sb[12]+nid<<5:]
 	size := 32
 	if inode[0]&1 != 0 {
 		size = 64
 	}
-	binary.LittleEndian.PutUint64(inode[(size+7)&^7:], 1<<63) // all of it is a fragment
+	inode[size+4] |= 0x20 // h_advise: a fragment at the end
+	// The list of extents has their lengths alone; the last is where the fragment is.
+	extents := binary.LittleEndian.Uint32(inode[8:]) >> 12
+	clear(inode[size+8+8:][4*(extents-1):][:4])
 	done := make(chan bool)
 	go func() {
 		if f, err := erofs.Open(bytes.NewReader(b), int64(len(b)), evidence.Options{}); err == nil {
