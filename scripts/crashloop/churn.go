@@ -134,7 +134,7 @@ const plainOps = 32 // of ops, those that a fast commit can hold
 func (w *writer) step() {
 	w.ops[w.rng.IntN(len(w.ops))](w)
 	if w.rng.IntN(2000) == 0 {
-		unix.Sync()
+		flush(w.top)
 	}
 }
 
