@@ -97,7 +97,7 @@ func (op *opener) parent(names ...string) (blob, error) {
 				}
 				op.open = append(op.open, im)
 				op.about.Files++
-				op.about.Parents = append(op.about.Parents, p)
+				op.about.Parents = append(append(op.about.Parents, p), im.description.Parents...)
 				return im, nil
 			}
 		}
