@@ -308,20 +308,21 @@ func (v *verifier) otherBlobs() []*job {
 	}
 	var out []*job
 	for _, s := range v.n.Stores {
-		keeper, ok := s.Store.(runtimes.BlobStore)
+		keeper, ok := s.Store.(runtimes.ContentStore)
 		if !ok {
 			continue
 		}
-		for b, err := range keeper.Blobs() {
+		for c, err := range keeper.Contents() {
 			if err != nil {
 				v.n.gap(s.Volume, fmt.Sprintf("%s store %s", s.Runtime(), s.Path()), err)
 				continue
 			}
-			if planned[fmt.Sprintf("%d:%s", s.Volume, b.Path)] {
+			if c.Kind != runtimes.ContentBlob || planned[fmt.Sprintf("%d:%s", s.Volume, c.Path)] {
 				continue
 			}
-			c := Verdict{Runtime: s.Runtime(), Check: CheckBlob, Object: b.Path}
-			out = append(out, v.job(s, "blob "+b.Path, c, func(j *job) error { return v.file(s, b, CheckBlob, j) }))
+			b := runtimes.Blob{Digest: c.Digest, Size: c.Size, Path: c.Path}
+			of := Verdict{Runtime: s.Runtime(), Namespace: c.Namespace, Check: CheckBlob, Object: b.Path}
+			out = append(out, v.job(s, "blob "+b.Path, of, func(j *job) error { return v.file(s, b, CheckBlob, j) }))
 		}
 	}
 	return out
