@@ -210,6 +210,43 @@ func TestTransactions(t *testing.T) {
 			t.Errorf("%c", got[0])
 		}
 	})
+	t.Run("log version 1", func(t *testing.T) {
+		w := newLogWriter()
+		w.v1 = true
+		w.unmount()
+		w.tail = w.lsn()
+		w.record(w.trans(7, w.bufItem(0, daddr, 8, map[int][]byte{3: fill(2048, 'a')})...)...)
+		w.badCRC = true // without version 5 of the filesystem it only counts at the head
+		w.record(w.trans(8, w.bufItem(0, daddr, 8, map[int][]byte{4: fill(128, 'b')})...)...)
+		w.badCRC = false
+		for i := range 9 {
+			w.record(w.trans(9, w.bufItem(0, daddr, 8, map[int][]byte{20 + i: fill(128, 'c')})...)...)
+		}
+		r, warnings := replay(t, w, false, nil)
+		if got := readAt(t, r, target, testBlock); got[3*128] != 'a' || got[4*128] != 'b' || got[28*128] != 'c' || len(warnings) != 1 {
+			t.Errorf("%q %q", warnings, r.Note)
+		}
+	})
+	t.Run("long record round the end of the log", func(t *testing.T) {
+		w := newLogWriter()
+		w.fill(2045, 64)
+		w.tail = w.lsn()
+		w.size = 256 << 10 // 8 blocks of headers: they go round the end too
+		var ops []op
+		for i := range uint32(30) {
+			ops = append(ops, w.trans(i, w.bufItem(0, daddr+8*int64(i), 8, map[int][]byte{0: fill(4096, byte(i))})...)...)
+		}
+		w.record(ops...)
+		r, warnings := replay(t, w, true, nil)
+		for i := range int64(30) {
+			if b := readAt(t, r, target+i*testBlock, testBlock); !bytes.Equal(b, fill(testBlock, byte(i))) {
+				t.Errorf("buffer %d differs", i)
+			}
+		}
+		if len(warnings) > 0 || r.Transactions != 30 {
+			t.Errorf("%q, %d transactions", warnings, r.Transactions)
+		}
+	})
 	t.Run("clean", func(t *testing.T) {
 		w := newLogWriter()
 		w.unmount()
