@@ -342,4 +342,3 @@ func FuzzFormats(f *testing.F) {
 func BenchmarkCSV(b *testing.B)    { benchmarkFormat(b, CSV) }
 func BenchmarkL2TCSV(b *testing.B) { benchmarkFormat(b, L2TCSV) }
 func BenchmarkECS(b *testing.B)    { benchmarkFormat(b, ECS) }
-
