@@ -12,7 +12,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"lagan/evidence"
-	"lagan/evidence/image/piece"
+	"lagan/internal/piece"
 )
 
 // The seek table of a seekable zstd file, a skippable frame at its end:

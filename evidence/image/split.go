@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"lagan/evidence"
-	"lagan/evidence/image/piece"
+	"lagan/internal/piece"
 )
 
 // maxParts bounds the files of a split image: three digits are usual.

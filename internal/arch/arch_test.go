@@ -22,19 +22,21 @@ var ranks = []struct {
 }{
 	{"internal/bin", nil},
 	{"internal/text", nil},
+	{"internal/piece", []string{"evidence"}},
 	{"internal/arch", nil},
 	{"evidence", nil},
 	{"evidence/memfs", []string{"evidence"}},
 	{"evidence/ext4", []string{"evidence", "evidence/jbd2", "internal/bin"}},
 	{"evidence/xfs", []string{"evidence", "evidence/xfs/xlog", "internal/bin"}},
-	{"evidence/image/piece", []string{"evidence", "internal/bin"}},
 	{"evidence/image/imagetest", []string{"..."}}, // runs the real tools, for tests alone
-	{"evidence/image/...", []string{"evidence", "evidence/image/piece", "internal/bin"}},
+	{"evidence/image/...", []string{"evidence", "internal/piece", "internal/bin"}},
+	{"evidence/volume/...", []string{"evidence", "internal/piece", "internal/bin"}},
 	{"evidence/...", []string{"evidence", "internal/bin"}},
 	{"runtimes", nil},
 	{"runtimes/containerd", []string{"evidence", "runtimes", "runtimes/boltdb", "runtimes/kubernetes", "runtimes/oci", "runtimes/internal/...", "internal/bin"}},
 	{"runtimes/docker", []string{"evidence", "runtimes", "runtimes/boltdb", "runtimes/kubernetes", "runtimes/oci", "runtimes/internal/...", "internal/bin"}},
 	{"runtimes/storage", []string{"evidence", "runtimes", "runtimes/boltdb", "runtimes/sqlite", "runtimes/kubernetes", "runtimes/oci", "runtimes/internal/...", "internal/bin"}},
+	{"runtimes/kubernetes", []string{"evidence", "runtimes", "runtimes/internal/...", "internal/bin"}},
 	{"runtimes/internal/treetest", []string{"..."}}, // opens fixtures, for tests alone
 	{"runtimes/...", []string{"evidence", "runtimes", "internal/bin"}},
 	{"layers", []string{"evidence", "internal/bin"}},

@@ -11,8 +11,8 @@ import (
 	"github.com/klauspost/compress/zlib"
 
 	"lagan/evidence"
-	"lagan/evidence/image/piece"
 	"lagan/internal/bin"
+	"lagan/internal/piece"
 )
 
 // table says where some chunks are.

@@ -24,8 +24,8 @@ import (
 	"github.com/klauspost/compress/zlib"
 
 	"lagan/evidence"
-	"lagan/evidence/image/piece"
 	"lagan/internal/bin"
+	"lagan/internal/piece"
 )
 
 // What is kept in memory: tables, and unpacked chunks.

@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"lagan/evidence"
-	"lagan/evidence/image/piece"
 	"lagan/internal/bin"
+	"lagan/internal/piece"
 )
 
 // What is kept in memory: pages of tables, and unpacked clusters.

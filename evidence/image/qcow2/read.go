@@ -9,7 +9,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"lagan/evidence"
-	"lagan/evidence/image/piece"
+	"lagan/internal/piece"
 )
 
 // ReadAt implements io.ReaderAt.

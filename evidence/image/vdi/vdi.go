@@ -10,8 +10,8 @@ import (
 	"io"
 
 	"lagan/evidence"
-	"lagan/evidence/image/piece"
 	"lagan/internal/bin"
+	"lagan/internal/piece"
 )
 
 // On-disk facts: VDICore.h of VirtualBox, and block/vdi.c of QEMU. Integers are little-endian.

@@ -14,8 +14,8 @@ import (
 	"unicode/utf16"
 
 	"lagan/evidence"
-	"lagan/evidence/image/piece"
 	"lagan/internal/bin"
+	"lagan/internal/piece"
 )
 
 // On-disk facts: "Virtual Hard Disk Image Format Specification", version 1.0,

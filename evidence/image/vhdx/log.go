@@ -6,8 +6,8 @@ import (
 	"io"
 
 	"lagan/evidence"
-	"lagan/evidence/image/piece"
 	"lagan/internal/bin"
+	"lagan/internal/piece"
 )
 
 // overlay is the file with the sectors that the log has for it.

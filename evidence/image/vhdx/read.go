@@ -4,7 +4,7 @@ import (
 	"fmt"
 
 	"lagan/evidence"
-	"lagan/evidence/image/piece"
+	"lagan/internal/piece"
 )
 
 // ReadAt implements io.ReaderAt.

@@ -17,8 +17,8 @@ import (
 	"unicode/utf16"
 
 	"lagan/evidence"
-	"lagan/evidence/image/piece"
 	"lagan/internal/bin"
+	"lagan/internal/piece"
 )
 
 const tableCache = 8 << 20

@@ -11,8 +11,8 @@ import (
 	"github.com/klauspost/compress/zlib"
 
 	"lagan/evidence"
-	"lagan/evidence/image/piece"
 	"lagan/internal/bin"
+	"lagan/internal/piece"
 )
 
 // What is kept of one extent: pages of tables, and unpacked grains.

@@ -16,7 +16,7 @@ import (
 	"strings"
 
 	"lagan/evidence"
-	"lagan/evidence/image/piece"
+	"lagan/internal/piece"
 )
 
 // File is another file of the disk.
