@@ -90,8 +90,9 @@ func newRootCommand(u *ui) *cobra.Command {
 	u.addFlags(cmd.PersistentFlags())
 	cmd.AddCommand(
 		newInfoCommand(u), newContainersCommand(u), newImagesCommand(u), newInspectCommand(u),
+		newPodsCommand(u), newSnapshotsCommand(u), newContentsCommand(u), newVolumesCommand(u), newNetworksCommand(u), newNamespacesCommand(u), newTasksCommand(u),
 		newLsCommand(u), newCatCommand(u), newDiffCommand(u), newTimelineCommand(u), newRecoverCommand(u),
-		newVerifyCommand(u),
+		newVerifyCommand(u), newHistoryCommand(u),
 	)
 	return cmd
 }
@@ -102,6 +103,8 @@ type verb struct {
 	alias                      string
 	min, max                   int // arguments
 	run                        func(n *analyzer.Node, args []string) error
+	// check, where set, looks at the command's own flags before any evidence is opened.
+	check func() error
 	// readsNothing lets the command go on where no filesystem was found.
 	readsNothing bool
 }
@@ -121,6 +124,11 @@ func (u *ui) command(v verb) *cobra.Command {
 			return nil
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
+			if v.check != nil {
+				if err := v.check(); err != nil {
+					return err
+				}
+			}
 			n, err := u.open(args[0])
 			if err != nil {
 				return err
