@@ -233,16 +233,8 @@ func (w *Writer) write(ctx context.Context) error {
 	for range depth {
 		free <- &batch{done: make(chan struct{}, 1), outs: make([][]byte, len(w.sorted))}
 	}
-	for _, out := range w.sorted {
-		e, err := newEncoder(out.Format, w.sorter)
-		if err != nil {
-			return err
-		}
-		if h := e.header(nil); len(h) > 0 {
-			if _, err := out.W.Write(h); err != nil {
-				return fmt.Errorf("writing %s: %w", out.Format, err)
-			}
-		}
+	if err := w.headers(); err != nil {
+		return err
 	}
 	var wg sync.WaitGroup
 	for range jobs {
@@ -270,6 +262,22 @@ func (w *Writer) write(ctx context.Context) error {
 		return failed
 	}
 	return sortErr
+}
+
+// headers writes what stands before the first event.
+func (w *Writer) headers() error {
+	for _, out := range w.sorted {
+		e, err := newEncoder(out.Format, w.sorter)
+		if err != nil {
+			return err
+		}
+		if h := e.header(nil); len(h) > 0 {
+			if _, err := out.W.Write(h); err != nil {
+				return fmt.Errorf("writing %s: %w", out.Format, err)
+			}
+		}
+	}
+	return nil
 }
 
 // produce hands batches on until there are no more or ctx is done.

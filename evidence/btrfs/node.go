@@ -117,13 +117,27 @@ func (f *FS) node(at block) (*node, error) {
 // what the first copy was read as already, as a part of a larger read: the
 // cache would keep all of that.
 func (f *FS) readNode(at block, first []byte) (*node, error) {
-	var best *node
-	var bestErr, failed error
-	bestGrade := 0
-	keep := first == nil
+	n, problem, err := f.bestCopy(at, first)
+	if n == nil {
+		return nil, err
+	}
+	// That devices are missing was said once.
+	if problem != nil && !errors.Is(problem, errMissingDevice) {
+		f.warn(problem)
+	}
+	if first == nil {
+		f.cache.put(at, n)
+	}
+	return n, nil
+}
+
+// bestCopy reads a tree block from the first copy that is whole, or else from
+// the best that makes sense, and says what is wrong with the others. A block
+// of another generation is none: what it has may be shown elsewhere too, or be
+// gone; btrfs itself refuses it.
+func (f *FS) bestCopy(at block, first []byte) (best *node, problem, failed error) {
 	for copy := range maxCopies {
 		b := first
-		first = nil
 		if b == nil || copy > 0 {
 			b = make([]byte, f.super.nodeSize)
 			if err := f.readCopy(b, at.address, copy); errors.Is(err, errNoCopy) {
@@ -134,41 +148,26 @@ func (f *FS) readNode(at block, first []byte) (*node, error) {
 			}
 		}
 		n, err := f.newNode(b, at)
-		grade, problem := f.grade(b, at)
-		if n == nil {
+		grade, why := f.grade(b, at)
+		switch {
+		case n == nil:
 			failed = errors.Join(failed, err)
-			continue
-		}
-		if grade == gradeWhole && err == nil {
-			// That devices are missing was said once.
-			if failed != nil && !errors.Is(failed, errMissingDevice) || best != nil {
-				f.warn(errors.Join(failed, bestErr, fmt.Errorf("tree block %#x: copy %d is used", at.address, copy+1)))
+		case grade == gradeWhole && err == nil:
+			if failed != nil {
+				failed = errors.Join(failed, fmt.Errorf("tree block %#x: copy %d is used", at.address, copy+1))
 			}
-			if keep {
-				f.cache.put(at, n)
+			return n, failed, nil
+		default:
+			failed = errors.Join(failed, why, err)
+			if grade > gradeOld && best == nil {
+				best = n
 			}
-			return n, nil
-		}
-		if grade > bestGrade {
-			best, bestGrade, bestErr = n, grade, errors.Join(problem, err)
 		}
 	}
-	if best == nil {
-		if failed == nil {
-			failed = fmt.Errorf("tree block %#x: %w", at.address, evidence.ErrCorrupt)
-		}
-		return nil, failed
+	if failed == nil {
+		failed = fmt.Errorf("tree block %#x: %w", at.address, evidence.ErrCorrupt)
 	}
-	if bestGrade == gradeOld {
-		// Another generation's block has other content: what it has may be
-		// shown elsewhere too, or be gone. btrfs itself refuses it.
-		return nil, errors.Join(failed, bestErr)
-	}
-	f.warn(errors.Join(failed, bestErr))
-	if keep {
-		f.cache.put(at, best)
-	}
-	return best, nil
+	return best, failed, failed
 }
 
 // grade judges what the structure of a block doesn't tell.

@@ -27,36 +27,12 @@ func (f *FS) replay() evidence.Journal {
 	logs := tree{fs: f, root: block{f.super.logRoot, f.super.logLevel, f.super.generation + 1}, id: treeLogObject}
 	var failed error
 	for it, err := range logs.items(key{treeLogObject, itemRoot, 0}, key{treeLogObject, itemRoot, ^uint64(0)}) {
-		var r rootItem
 		if err == nil {
-			if r, err = decodeRootItem(it.data); err == nil && r.level >= maxLevel {
-				err = fmt.Errorf("level %d: %w", r.level, evidence.ErrCorrupt)
-			}
+			err = f.replayTree(it, &j)
 		}
 		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("log tree: %w", err))
-			continue
 		}
-		j.Transactions++
-		v := f.byID[it.key.offset]
-		if f.opt.NoJournal || v == nil { // a subvolume that was deleted since
-			continue
-		}
-		p := replayer{f: f, v: v, log: tree{fs: f, root: block{r.address, r.level, r.generation}, id: treeLogObject}, fixup: map[uint64]bool{}}
-		v.changes = newChanges()
-		p.run()
-		v.changes.settle()
-		failed = errors.Join(failed, p.failed)
-		if !p.first.IsZero() && (j.First.IsZero() || p.first.Before(j.First)) {
-			j.First = p.first
-		}
-		if p.last.After(j.Last) {
-			j.Last = p.last
-		}
-		for _, o := range v.changes.objects {
-			j.Blocks += len(o.items)
-		}
-		j.State = evidence.JournalReplayed
 	}
 	if f.opt.NoJournal {
 		f.warn(fmt.Errorf("log tree of %d subvolumes is not replayed: what was fsynced last is not shown", j.Transactions))
@@ -67,6 +43,37 @@ func (f *FS) replay() evidence.Journal {
 		j.Note = "not all of the log tree could be replayed: " + failed.Error()
 	}
 	return j
+}
+
+// replayTree applies the log tree that an item names to its subvolume.
+func (f *FS) replayTree(it item, j *evidence.Journal) error {
+	r, err := decodeRootItem(it.data)
+	if err == nil && r.level >= maxLevel {
+		err = fmt.Errorf("level %d: %w", r.level, evidence.ErrCorrupt)
+	}
+	if err != nil {
+		return err
+	}
+	j.Transactions++
+	v := f.byID[it.key.offset]
+	if f.opt.NoJournal || v == nil { // a subvolume that was deleted since
+		return nil
+	}
+	p := replayer{f: f, v: v, log: tree{fs: f, root: block{r.address, r.level, r.generation}, id: treeLogObject}, fixup: map[uint64]bool{}}
+	v.changes = newChanges()
+	p.run()
+	v.changes.settle()
+	if !p.first.IsZero() && (j.First.IsZero() || p.first.Before(j.First)) {
+		j.First = p.first
+	}
+	if p.last.After(j.Last) {
+		j.Last = p.last
+	}
+	for _, o := range v.changes.objects {
+		j.Blocks += len(o.items)
+	}
+	j.State = evidence.JournalReplayed
+	return p.failed
 }
 
 // replayer replays the log tree of one subvolume.
