@@ -94,6 +94,7 @@ type Node struct {
 	parents map[string]bool // disks that others hold the changes of
 	mounts  []mounted       // what the tree shows where, "/" first
 
+	objects    objects
 	containers func() []*Container
 	images     func() []*Image
 	layerMu    sync.Mutex
@@ -105,7 +106,7 @@ type Node struct {
 // Open opens the evidence at path: a disk, an image of one, or a folder. The
 // error says what, where and what to try. Close releases what it holds.
 func Open(ctx context.Context, path string, o Options) (*Node, error) {
-	n := &Node{options: o, layerRoots: make(map[layerKey]layerRoot), directories: overlay.NewCache(0)}
+	n := &Node{options: o, layerRoots: make(map[layerKey]layerRoot), parents: make(map[string]bool), directories: overlay.NewCache(0)}
 	n.gaps.told = o.Gap
 	n.containers = sync.OnceValue(n.listContainers)
 	n.images = sync.OnceValue(n.listImages)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,24 +13,25 @@ import (
 )
 
 func newContainersCommand(u *ui) *cobra.Command {
-	return u.command(verb{
-		use: "containers EVIDENCE", alias: "ps",
-		short: "list every container and sandbox of every runtime",
-		long:  "List the containers and sandboxes of every runtime and namespace, as the disk records them.",
-		examples: `
+	return u.list(listing{
+		verb: verb{
+			use: "containers EVIDENCE", alias: "ps",
+			short: "list every container and sandbox of every runtime",
+			long:  "List the containers and sandboxes of every runtime and namespace, as the disk records them.\n",
+			examples: `
   lagan containers node.img.zst
+  lagan containers node.img.zst --running --no-infra --wide
+  lagan containers node.img.zst --filter state=exited --filter 'image=*nginx*'
   lagan containers /dev/nvme1n1 --output jsonl | jq 'select(.privileged) | .name'`,
-		min: 1, max: 1,
-		run: func(n *analyzer.Node, args []string) error {
-			return u.write(func(w io.Writer) error {
-				p := u.newPrinter(w, containerColumns)
-				for _, c := range n.Containers() {
-					if err := p.print(newContainerRecord(c)); err != nil {
-						return err
-					}
-				}
-				return p.close(n)
-			})
+		},
+		columns: containerColumns, like: &containerRecord{},
+		choose: []string{"running", "since", "image", "pod", "namespace", "exposed", "privileged", "no-infra"},
+		records: func(n *analyzer.Node, _ *selection) ([]record, error) {
+			var out []record
+			for _, c := range n.Containers() {
+				out = append(out, newContainerRecord(c))
+			}
+			return out, nil
 		},
 	})
 }
@@ -73,6 +73,10 @@ type containerRecord struct {
 	LogPath      string            `json:"log_path,omitempty"`
 	DataRoot     string            `json:"data_root,omitempty"`
 	Mounts       []runtimes.Mount  `json:"mounts,omitempty"`
+	Ports        []runtimes.Port   `json:"ports,omitempty"`
+	HostNetwork  bool              `json:"host_network,omitempty"`
+
+	container *analyzer.Container
 }
 
 func newContainerRecord(c *analyzer.Container) *containerRecord {
@@ -84,6 +88,7 @@ func newContainerRecord(c *analyzer.Container) *containerRecord {
 		PodName: c.Pod.Name, PodNamespace: c.Pod.Namespace, PodUID: c.Pod.UID, SandboxID: c.Pod.SandboxID, Restarts: c.Restarts,
 		Labels: c.Labels, Privileged: c.Privileged, Snapshotter: c.Snapshotter, Snapshot: c.Snapshot,
 		UpperDir: c.Rootfs.Upper.Dir, LogPath: c.LogPath, DataRoot: c.StorePath, Mounts: c.Mounts,
+		Ports: c.Ports, HostNetwork: c.HostNetwork, container: c,
 	}
 	if len(c.IP) > 0 {
 		r.IP = c.IP[0]
@@ -94,10 +99,47 @@ func newContainerRecord(c *analyzer.Container) *containerRecord {
 	return r
 }
 
+func (r *containerRecord) traits(infra *analyzer.Infra) traits {
+	return traits{
+		running: r.State == string(runtimes.StateRunning) || r.State == string(runtimes.StatePaused),
+		exposed: exposed(r.container), privileged: r.Privileged, infra: infra.Container(r.container),
+		images: []string{r.Image, r.ImageID, r.ImageDigest}, pod: r.PodNamespace + "/" + r.PodName, podUID: r.PodUID,
+		namespaces: []string{r.Namespace, r.PodNamespace}, times: []string{r.Created, r.Started},
+	}
+}
+
+// exposed says whether a container can be reached from outside the node.
+func exposed(c *analyzer.Container) bool {
+	return c.HostNetwork || slices.ContainsFunc(c.Ports, func(p runtimes.Port) bool { return p.HostPort != 0 })
+}
+
+// portsText is how ports stand in tables: as docker's.
+func portsText(ports []runtimes.Port) string {
+	var out []string
+	for _, p := range ports {
+		s := strconv.Itoa(p.ContainerPort)
+		if p.Protocol != "" {
+			s += "/" + p.Protocol
+		}
+		if p.HostPort != 0 {
+			s = hostPort(p.HostIP, p.HostPort) + "->" + s
+		}
+		out = append(out, s)
+	}
+	return strings.Join(out, ", ")
+}
+
+func hostPort(host string, port int) string {
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	return host + ":" + strconv.Itoa(port)
+}
+
 var containerColumns = columns{
 	table: []string{"ID", "NAME", "RUNTIME", "STATE", "IMAGE", "CREATED", "POD"},
 	wide: []string{"id", "name", "kind", "runtime", "namespace", "state", "image", "image_digest", "created", "started", "finished", "exit_code", "pid",
-		"command", "pod_name", "pod_namespace", "pod_uid", "ip", "labels", "privileged", "snapshotter", "snapshot", "upper_dir", "lower_dirs", "log_path", "mounts"},
+		"command", "pod_name", "pod_namespace", "pod_uid", "ip", "labels", "privileged", "snapshotter", "snapshot", "upper_dir", "lower_dirs", "log_path", "mounts", "ports", "host_network"},
 }
 
 func (r *containerRecord) appendJSON(dst []byte) ([]byte, error) { return appendValue(dst, r) }
@@ -144,7 +186,7 @@ func (r *containerRecord) wideRow() []string {
 	}
 	return []string{r.ID, r.Name, r.Kind, r.Runtime, r.Namespace, r.State, r.Image, r.ImageDigest, r.Created, r.Started, r.Finished, exit, pid,
 		strings.Join(r.Command, " "), r.PodName, r.PodNamespace, r.PodUID, r.IP, joinLabels(r.Labels), strconv.FormatBool(r.Privileged), r.Snapshotter, r.Snapshot,
-		r.UpperDir, strings.Join(r.LowerDirs, ":"), r.LogPath, strings.Join(mounts, ",")}
+		r.UpperDir, strings.Join(r.LowerDirs, ":"), r.LogPath, strings.Join(mounts, ","), portsText(r.Ports), strconv.FormatBool(r.HostNetwork)}
 }
 
 func joinLabels(labels map[string]string) string {

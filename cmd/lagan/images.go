@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -11,24 +10,24 @@ import (
 )
 
 func newImagesCommand(u *ui) *cobra.Command {
-	return u.command(verb{
-		use:   "images EVIDENCE",
-		short: "list every image of every runtime",
-		long:  "List the images of every runtime and namespace, with their layers and the containers made from them.",
-		examples: `
+	return u.list(listing{
+		verb: verb{
+			use:   "images EVIDENCE",
+			short: "list every image of every runtime",
+			long:  "List the images of every runtime and namespace, with their layers and the containers made from them.\n",
+			examples: `
   lagan images node.img.zst
+  lagan images node.img.zst --since 2026-11-22 --filter containers=
   lagan images node.img.zst --output jsonl | jq -r '.layers[]' | sort | uniq -c`,
-		min: 1, max: 1,
-		run: func(n *analyzer.Node, args []string) error {
-			return u.write(func(w io.Writer) error {
-				p := u.newPrinter(w, imageColumns)
-				for _, i := range n.Images() {
-					if err := p.print(newImageRecord(i)); err != nil {
-						return err
-					}
-				}
-				return p.close(n)
-			})
+		},
+		columns: imageColumns, like: &imageRecord{},
+		choose: []string{"since", "image", "namespace", "no-infra"},
+		records: func(n *analyzer.Node, _ *selection) ([]record, error) {
+			var out []record
+			for _, i := range n.Images() {
+				out = append(out, newImageRecord(i))
+			}
+			return out, nil
 		},
 	})
 }
@@ -48,13 +47,19 @@ type imageRecord struct {
 	Containers   []string          `json:"containers,omitempty"`
 	Labels       map[string]string `json:"labels,omitempty"`
 	DataRoot     string            `json:"data_root,omitempty"`
+
+	image *analyzer.Image
+}
+
+func (r *imageRecord) traits(infra *analyzer.Infra) traits {
+	return traits{images: append([]string{r.ID, r.Digest}, r.Names...), namespaces: []string{r.Namespace}, times: []string{r.Created, r.Pulled}, infra: infra.Image(r.image)}
 }
 
 func newImageRecord(i *analyzer.Image) *imageRecord {
 	r := &imageRecord{
 		ID: i.ID, Names: i.Names, Digest: i.Digest, Runtime: string(i.Runtime), Namespace: i.Namespace,
 		Created: formatTime(i.Created), Pulled: formatTime(i.Pulled), Architecture: i.Architecture, OS: i.OS,
-		Layers: i.Layers, Containers: i.Containers, Labels: i.Labels, DataRoot: i.StorePath,
+		Layers: i.Layers, Containers: i.Containers, Labels: i.Labels, DataRoot: i.StorePath, image: i,
 	}
 	if i.Size >= 0 {
 		r.Size = &i.Size

@@ -36,6 +36,7 @@ type printer struct {
 	buf    []byte
 	n      int
 	cols   columns
+	wide   bool // a table of all columns
 }
 
 func (u *ui) newPrinter(w io.Writer, cols columns) *printer {
@@ -56,7 +57,7 @@ func (u *ui) newPrinter(w io.Writer, cols columns) *printer {
 func (p *printer) print(r record) error {
 	switch p.format {
 	case "table":
-		cells := r.row(false)
+		cells := r.row(p.wide)
 		for i := range cells {
 			cells[i] = text.ForTerminal(cells[i])
 		}

@@ -1,5 +1,8 @@
 // Package kubernetes names the labels and annotations by which the kubelet and
-// the container runtimes mark what belongs to a pod.
+// the container runtimes mark what belongs to a pod, and reads what the node's
+// own files tell of pods: the kubelet's folders, the pods' logs, static
+// manifests, and what CNI noted of addresses. Input is hostile: documents have
+// size limits, folders a number of entries.
 package kubernetes
 
 // Labels that the kubelet puts on every container and sandbox:

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"lagan/analyzer"
+)
+
+func newVolumesCommand(u *ui) *cobra.Command {
+	return u.list(listing{
+		verb: verb{
+			use:   "volumes EVIDENCE",
+			short: "list the volumes of every runtime and pod",
+			long: `List the named volumes of Docker and Podman and the volumes of pods below the kubelet's folder, with the
+containers that mount them. (The volumes of the disk are in info.)
+`,
+			examples: `
+  lagan volumes node.img.zst
+  lagan volumes node.img.zst --filter containers= --filter driver=local
+  lagan ls node.img.zst @node /var/lib/docker/volumes/webdata/_data -R`,
+		},
+		columns: dataVolumeColumns, like: &dataVolumeRecord{},
+		choose: []string{"since", "pod", "namespace"},
+		records: func(n *analyzer.Node, _ *selection) ([]record, error) {
+			var out []record
+			for _, v := range n.DataVolumes() {
+				out = append(out, newDataVolumeRecord(v))
+			}
+			return out, nil
+		},
+	})
+}
+
+type dataVolumeRecord struct {
+	Name         string            `json:"name"`
+	Driver       string            `json:"driver,omitempty"`
+	Runtime      string            `json:"runtime"`
+	Mountpoint   string            `json:"mountpoint,omitempty"`
+	Created      string            `json:"created,omitempty"`
+	Anonymous    bool              `json:"anonymous,omitempty"`
+	Containers   []string          `json:"containers,omitempty"`
+	PodName      string            `json:"pod_name,omitempty"`
+	PodNamespace string            `json:"pod_namespace,omitempty"`
+	PodUID       string            `json:"pod_uid,omitempty"`
+	Labels       map[string]string `json:"labels,omitempty"`
+	Options      map[string]string `json:"options,omitempty"`
+	Problem      string            `json:"problem,omitempty"`
+	DataRoot     string            `json:"data_root,omitempty"`
+}
+
+func newDataVolumeRecord(v *analyzer.DataVolume) *dataVolumeRecord {
+	return &dataVolumeRecord{
+		Name: v.Name, Driver: v.Driver, Runtime: string(v.Runtime), Mountpoint: v.Mountpoint, Created: formatTime(v.Created), Anonymous: v.Anonymous,
+		Containers: v.Containers, PodName: v.Pod.Name, PodNamespace: v.Pod.Namespace, PodUID: v.Pod.UID, Labels: v.Labels, Options: v.Options,
+		Problem: v.Problem, DataRoot: v.StorePath,
+	}
+}
+
+func (r *dataVolumeRecord) traits(*analyzer.Infra) traits {
+	return traits{pod: r.PodNamespace + "/" + r.PodName, podUID: r.PodUID, namespaces: []string{r.PodNamespace}, times: []string{r.Created}}
+}
+
+var dataVolumeColumns = columns{
+	table: []string{"NAME", "DRIVER", "RUNTIME", "CONTAINERS", "POD", "MOUNTPOINT"},
+	wide: []string{"name", "driver", "runtime", "mountpoint", "created", "anonymous", "containers", "pod_name", "pod_namespace", "pod_uid", "labels", "options",
+		"problem", "data_root"},
+}
+
+func (r *dataVolumeRecord) appendJSON(dst []byte) ([]byte, error) { return appendValue(dst, r) }
+
+func (r *dataVolumeRecord) row(wide bool) []string {
+	if wide {
+		return []string{r.Name, r.Driver, r.Runtime, r.Mountpoint, r.Created, fmt.Sprint(r.Anonymous), joinTexts(r.Containers), r.PodName, r.PodNamespace, r.PodUID,
+			joinLabels(r.Labels), joinLabels(r.Options), r.Problem, r.DataRoot}
+	}
+	pod := firstText(r.PodName, r.PodUID)
+	if r.PodNamespace != "" {
+		pod = r.PodNamespace + "/" + pod
+	}
+	return []string{shortKey(r.Name), r.Driver, r.Runtime, fmt.Sprint(len(r.Containers)), pod, firstText(r.Mountpoint, r.Problem)}
+}
