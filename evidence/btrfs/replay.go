@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"lagan/evidence"
@@ -82,6 +84,7 @@ type replayer struct {
 	v      *subvolume
 	log    tree
 	fixup  map[uint64]bool // inodes whose names are to be counted
+	file   fileExtents
 	failed error
 	// When the inodes were changed that were logged whole: the log has no
 	// other dates.
@@ -156,6 +159,7 @@ func (p *replayer) run() {
 			}
 		}
 	}
+	p.flushExtents()
 	p.countLinks()
 }
 
@@ -222,8 +226,7 @@ func (p *replayer) inode(it item, i inodeItem) {
 	p.put(it.key, data)
 	if typ == evidence.TypeFile {
 		if now, err := decodeInode(data); err == nil && now.size <= 1<<62 {
-			sector := uint64(p.f.super.sectorSize)
-			p.dropExtents(it.key.object, (now.size+sector-1)/sector*sector, ^uint64(0))
+			p.truncate(it.key.object, now.size)
 		}
 	}
 	p.fixup[it.key.object] = true
@@ -297,37 +300,56 @@ func (p *replayer) dirDeletes(dir uint64) {
 	if p.get(key{dir, itemInode, 0}) == nil {
 		return
 	}
+	type span struct{ first, last uint64 }
+	var spans []span // ascending, apart
+	next := uint64(0)
 	for r, err := range p.log.items(key{dir, itemDirLogIdx, 0}, key{dir, itemDirLogIdx, ^uint64(0)}) {
 		if err != nil || len(r.data) < 8 {
 			p.note(errors.Join(err, evidence.ErrCorrupt))
 			continue
 		}
-		p.unlinkRange(dir, r.key.offset, binary.LittleEndian.Uint64(r.data), true)
+		s := span{max(r.key.offset, next), binary.LittleEndian.Uint64(r.data)}
+		if s.first > s.last {
+			continue
+		}
+		spans = append(spans, s)
+		if next = s.last + 1; next == 0 {
+			break
+		}
 	}
+	if len(spans) == 0 {
+		return
+	}
+	p.unlinkAll(dir, func(it item, d dirItem) bool {
+		for len(spans) > 0 && spans[0].last < it.key.offset {
+			spans = spans[1:]
+		}
+		if len(spans) == 0 || it.key.offset < spans[0].first {
+			return false
+		}
+		_, logged := findName(p.logged(it.key), string(d.name))
+		return !logged
+	})
 }
 
-// unlinkRange unlinks the entries of a directory with indices in a range,
-// unless the log has them.
-func (p *replayer) unlinkRange(dir, first, last uint64, unlessLogged bool) {
-	var victims []item
-	for it, err := range p.v.between(key{dir, itemDirIndex, first}, key{dir, itemDirIndex, last}) {
+// unlinkAll unlinks the entries of a directory that are chosen, of which it
+// asks in the order of their indices.
+func (p *replayer) unlinkAll(dir uint64, chosen func(item, dirItem) bool) {
+	var victims []dirItem
+	for it, err := range p.v.object(dir, itemDirIndex, itemDirIndex) {
+		var d dirItem
+		if err == nil {
+			d, _, err = nextDirItem(it.data)
+		}
 		if err != nil {
 			p.note(err)
 			continue
 		}
-		victims = append(victims, it)
+		if chosen(it, d) {
+			victims = append(victims, d)
+		}
 	}
-	for _, it := range victims {
-		d, _, err := nextDirItem(it.data)
-		if err != nil {
-			p.note(err)
-			continue
-		}
-		if unlessLogged {
-			if _, ok := findName(p.logged(it.key), string(d.name)); ok {
-				continue
-			}
-		}
+	for _, d := range victims {
 		p.drop(dir, d)
 	}
 }
@@ -444,33 +466,37 @@ func entryType(t evidence.Type) byte {
 // without a name to the orphans, their own entries unlinked
 // (fixup_inode_link_counts).
 func (p *replayer) countLinks() {
-	done := map[uint64]bool{}
+	orphans := map[uint64]bool{}
 	for len(p.fixup) > 0 {
-		var object uint64
-		for o := range p.fixup {
-			object = max(object, o) // in the kernel's order
-		}
-		delete(p.fixup, object)
-		k := key{object, itemInode, 0}
-		old := p.get(k)
-		i, err := decodeInode(old)
-		if err != nil {
-			continue
-		}
-		links := p.names(object)
-		if links != i.nlink {
-			data := append([]byte(nil), old...)
-			binary.LittleEndian.PutUint32(data[inodeNlinkAt:], links)
-			p.put(k, data)
-		}
-		if links == 0 && !done[object] {
-			done[object] = true
-			if evidence.TypeOfMode(uint16(i.mode)) == evidence.TypeDir {
-				p.unlinkRange(object, 0, ^uint64(0), false)
-			}
-			p.put(key{orphanObject, itemOrphan, object}, nil)
+		round := slices.Sorted(maps.Keys(p.fixup))
+		clear(p.fixup)
+		for _, object := range slices.Backward(round) { // as the kernel does
+			p.countLinksOf(object, orphans)
 		}
 	}
+}
+
+func (p *replayer) countLinksOf(object uint64, orphans map[uint64]bool) {
+	k := key{object, itemInode, 0}
+	old := p.get(k)
+	i, err := decodeInode(old)
+	if err != nil {
+		return
+	}
+	links := p.names(object)
+	if links != i.nlink {
+		data := append([]byte(nil), old...)
+		binary.LittleEndian.PutUint32(data[inodeNlinkAt:], links)
+		p.put(k, data)
+	}
+	if links > 0 || orphans[object] {
+		return
+	}
+	orphans[object] = true
+	if evidence.TypeOfMode(uint16(i.mode)) == evidence.TypeDir {
+		p.unlinkAll(object, func(item, dirItem) bool { return true })
+	}
+	p.put(key{orphanObject, itemOrphan, object}, nil)
 }
 
 // names counts the names that an inode says it has.
