@@ -85,7 +85,7 @@ func (s *Sums) unpack(in *bufio.Reader, counted *counter, read func(io.Reader) e
 	}
 	defer done()
 	h := newHasher(Digest{}.Hash())
-	out := &counter{r: &limited{r: unpacked, in: counted}, tee: h}
+	out := &counter{r: &limited{r: unpacked, in: counted, free: freeOutput}, tee: h}
 	if read != nil {
 		err = read(out)
 	}
@@ -108,7 +108,7 @@ func Unpack(blob io.Reader) (io.Reader, Compression, func(), error) {
 	if err != nil {
 		return nil, kind, done, err
 	}
-	return &limited{r: r, in: counted}, kind, done, nil
+	return &limited{r: r, in: counted, free: freeOutput}, kind, done, nil
 }
 
 func unpack(in *bufio.Reader) (io.Reader, Compression, func(), error) {
@@ -151,15 +151,16 @@ func broken(err error) error {
 
 // limited ends a stream that grows beyond all proportion.
 type limited struct {
-	r  io.Reader
-	in *counter
-	n  int64
+	r    io.Reader
+	in   *counter // what it is made of
+	free int64    // bytes that may come whatever the proportion
+	n    int64
 }
 
 func (l *limited) Read(p []byte) (int, error) {
 	n, err := l.r.Read(p)
 	l.n += int64(n)
-	if l.n > freeOutput && l.n/maxRatio > l.in.n {
+	if l.n > l.free && l.n/maxRatio > l.in.n {
 		return n, fmt.Errorf("unpacks to more than %d times its size: %w", maxRatio, evidence.ErrUnsupported)
 	}
 	return n, err

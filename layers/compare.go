@@ -193,8 +193,11 @@ func (c *comparer) file(t *Tar, ino evidence.Ino, r io.Reader) error {
 	case err != nil:
 		c.content[ino] = &content{err: err}
 		return nil
-	case f == nil || f.Size() != t.nodes[ino].info.Size:
-		return nil // which the comparison of types and sizes says
+	case f == nil:
+		return nil // which the comparison of names and types says
+	case f.Size() != t.nodes[ino].info.Size:
+		c.content[ino] = &content{want: fmt.Sprint(t.nodes[ino].info.Size, " bytes"), got: fmt.Sprint(f.Size(), " bytes")}
+		return nil
 	case f.Size() > maxComparedFile:
 		c.content[ino] = &content{err: fmt.Errorf("%d bytes are too many to compare: %w", f.Size(), evidence.ErrUnsupported)}
 		return nil
