@@ -37,6 +37,7 @@ type Options struct {
 	NoJournal bool     // leave dirty journals unreplayed
 	DataRoots []DataRoot
 	Mounts    []MountOption
+	NoScan    bool   // look for data roots in configured and usual places only
 	TempDir   string // for spooled images; "" is the system's
 	// Progress is told how far the unpacking of a compressed image is.
 	Progress func(task string, done, total int64)

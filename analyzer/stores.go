@@ -20,6 +20,8 @@ type Store struct {
 	// Volume is the volume's index where the store lies on one that is not
 	// joined to the node's tree, else 0.
 	Volume int
+	// Found is how the data root was found.
+	Found Found
 }
 
 // runtimeReader is what a runtime's package offers: where its data roots may
@@ -30,18 +32,20 @@ type runtimeReader struct {
 	// may keep a containerd of its own in them.
 	roots func(f evidence.FS, node evidence.Ino, docker []string) ([]string, error)
 	open  func(evidence.FS, evidence.Ino, string) (runtimes.Store, error)
+	// usual says whether a data root is one that needs no configuration.
+	usual func(root string) bool
 }
 
 var runtimeReaders = []runtimeReader{
 	{runtimes.Docker, dockerRoots, func(f evidence.FS, node evidence.Ino, root string) (runtimes.Store, error) {
 		return storeOf(docker.Open(f, node, root))
-	}},
+	}, docker.Usual},
 	{runtimes.Containerd, containerdRoots, func(f evidence.FS, node evidence.Ino, root string) (runtimes.Store, error) {
 		return storeOf(containerd.Open(f, node, root))
-	}},
+	}, containerd.Usual},
 	{runtimes.Podman, storageRoots, func(f evidence.FS, node evidence.Ino, root string) (runtimes.Store, error) {
 		return storeOf(storage.Open(f, node, root))
-	}},
+	}, storage.Usual},
 }
 
 func dockerRoots(f evidence.FS, node evidence.Ino, _ []string) ([]string, error) {
@@ -94,12 +98,27 @@ func (n *Node) findStores() {
 					docker = roots
 				}
 				for _, root := range roots {
+					at.Found = n.found(r, root)
 					n.openStore(r, at, root)
 				}
 				return err
 			})
 		}
 	}
+	if !n.options.NoScan {
+		n.searchStores()
+	}
+}
+
+// found says which of the first two steps names a data root.
+func (n *Node) found(r runtimeReader, root string) Found {
+	switch {
+	case n.named(r.name, root):
+		return FoundNamed
+	case r.usual(root):
+		return FoundUsual
+	}
+	return FoundConfigured
 }
 
 func (n *Node) openStore(r runtimeReader, at Store, root string) {

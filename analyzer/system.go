@@ -82,6 +82,7 @@ type Summary struct {
 	Runtime                       runtimes.Name
 	Path                          string
 	Volume                        int // see Store.Volume
+	Found                         Found
 	Containers, Sandboxes, Images int
 }
 
@@ -89,7 +90,7 @@ type Summary struct {
 func (n *Node) Summaries() []Summary {
 	var out []Summary
 	for _, s := range n.Stores {
-		sum := Summary{Runtime: s.Runtime(), Path: s.Path(), Volume: s.Volume}
+		sum := Summary{Runtime: s.Runtime(), Path: s.Path(), Volume: s.Volume, Found: s.Found}
 		for _, c := range n.Containers() {
 			switch {
 			case c.store.Store != s.Store:

@@ -112,6 +112,7 @@ type storeRecord struct {
 	Runtime    string `json:"runtime"`
 	DataRoot   string `json:"data_root"`
 	Volume     int    `json:"volume,omitempty"`
+	Found      string `json:"found"`
 	Containers int    `json:"containers"`
 	Sandboxes  int    `json:"sandboxes,omitempty"`
 	Images     int    `json:"images"`
@@ -139,7 +140,7 @@ func (u *ui) infoRecord(n *analyzer.Node, hash bool) (*infoRecord, error) {
 	s := n.System()
 	r.System = systemRecord{OS: s.OS, Hostname: s.Hostname, MachineID: s.MachineID, Node: s.NodeName, Kubernetes: s.Kubernetes}
 	for _, s := range n.Summaries() {
-		r.Runtimes = append(r.Runtimes, storeRecord{string(s.Runtime), s.Path, s.Volume, s.Containers, s.Sandboxes, s.Images})
+		r.Runtimes = append(r.Runtimes, storeRecord{string(s.Runtime), s.Path, s.Volume, string(s.Found), s.Containers, s.Sandboxes, s.Images})
 	}
 	for _, g := range n.Gaps() {
 		r.Warnings = append(r.Warnings, g.String())
@@ -209,9 +210,9 @@ func (r *infoRecord) print(w io.Writer) error {
 	}
 	fmt.Fprintln(w)
 	t = tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(t, "RUNTIME\tDATA ROOT\tCONTAINERS\tSANDBOXES\tIMAGES")
+	fmt.Fprintln(t, "RUNTIME\tDATA ROOT\tFOUND BY\tCONTAINERS\tSANDBOXES\tIMAGES")
 	for _, s := range r.Runtimes {
-		fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\n", s.Runtime, text.ForTerminal(s.DataRoot), s.Containers, s.Sandboxes, s.Images)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%d\t%d\n", s.Runtime, text.ForTerminal(s.DataRoot), s.Found, s.Containers, s.Sandboxes, s.Images)
 	}
 	return t.Flush()
 }

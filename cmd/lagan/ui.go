@@ -39,6 +39,7 @@ type ui struct {
 	disks        []string
 	volume       int
 	dataRoots    []string
+	noScan       bool
 	mounts       []string
 	tempDir      string
 
@@ -67,6 +68,7 @@ func (u *ui) addFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&u.disks, "disk", nil, "a further disk of the same node (repeatable)")
 	f.IntVar(&u.volume, "volume", 0, "read only this volume, as info numbers them")
 	f.StringArrayVar(&u.dataRoots, "data-root", nil, "KIND=PATH: a runtime's data root that no configuration names (repeatable)")
+	f.BoolVar(&u.noScan, "no-scan", false, "look for data roots where they are configured or usual, not in the whole tree")
 	f.StringArrayVar(&u.mounts, "mount", nil, "VOLUME=/PATH: where a volume belongs in the node's tree (repeatable)")
 	f.StringVar(&u.tempDir, "temp", "", "folder for what has to be unpacked")
 	f.SortFlags = false

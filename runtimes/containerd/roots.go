@@ -82,6 +82,13 @@ func Roots(fsys evidence.FS, root evidence.Ino, docker ...string) ([]string, err
 	return node.Distinct(fsys, root, candidates, func(dir string) bool { return isRoot(fsys, root, dir) }), errors.Join(failed...)
 }
 
+// Usual says whether a data root is one that containerd, a distribution or
+// dockerd has without being told so.
+func Usual(root string) bool {
+	docker, below := strings.CutSuffix(root, "/containerd/daemon")
+	return root == "/" || slices.Contains(usualRoots, root) || strings.HasSuffix(root, userRoot) || below && node.DockerUsual(docker)
+}
+
 // isRoot says whether dir holds containerd's state: meta.db or a snapshotter's database.
 func isRoot(fsys evidence.FS, root evidence.Ino, dir string) bool {
 	if _, err := evidence.Resolve(fsys, root, join(dir, metaDB), true); err == nil {

@@ -1,6 +1,9 @@
 package docker
 
 import (
+	"path"
+	"strings"
+
 	"lagan/evidence"
 	"lagan/runtimes/internal/node"
 )
@@ -21,4 +24,10 @@ func Roots(fsys evidence.FS, root evidence.Ino) ([]string, error) {
 		}
 	}
 	return node.Distinct(fsys, root, all, func(dir string) bool { return isRoot(fsys, root, dir) }), err
+}
+
+// Usual says whether a data root is one that Docker has without being told so.
+func Usual(root string) bool {
+	above, name := path.Split(root)
+	return node.DockerUsual(root) || remapped.MatchString(name) && node.DockerUsual(strings.TrimSuffix(above, "/"))
 }

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"lagan/evidence"
@@ -93,4 +94,9 @@ func (s *Store) otherStores() []string {
 		}
 	}
 	return out
+}
+
+// Usual says whether a graph root is one that needs no configuration.
+func Usual(root string) bool {
+	return root == "/" || slices.Contains(usualRoots, root) || strings.HasSuffix(root, userRoot) || strings.HasPrefix(root, deployments+"/")
 }

@@ -3,6 +3,8 @@ package node
 import (
 	"encoding/json"
 	"errors"
+	"slices"
+	"strings"
 
 	"lagan/evidence"
 )
@@ -72,4 +74,9 @@ func dataRoots(fsys evidence.FS, root evidence.Ino, name string) ([]string, erro
 		}
 	}
 	return out, err
+}
+
+// DockerUsual says whether a data root of Docker needs no configuration.
+func DockerUsual(root string) bool {
+	return root == "/" || slices.Contains(dockerRoots, root) || strings.HasSuffix(root, dockerUserRoot)
 }
