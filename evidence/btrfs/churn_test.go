@@ -85,7 +85,10 @@ func fill(t testing.TB, top string, rng *rand.Rand) {
 	for _, name := range []string{"\xff\xfe-bad", "new\nline", "文件-🐳", `back\slash`, strings.Repeat("n", 255)} {
 		write("small/"+name, []byte(name))
 	}
-	unix.Sync()
+	folder, err := os.Open(top)
+	must(err)
+	must(unix.Syncfs(int(folder.Fd())))
+	must(folder.Close())
 	f, err := os.OpenFile(at("x/long-text"), os.O_RDWR, 0)
 	must(err)
 	_, err = f.WriteAt(random(50_000), 300_001)
