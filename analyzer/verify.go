@@ -67,7 +67,7 @@ func (v *Verdict) Finding() bool { return v.Result != ResultOK && v.Result != Re
 func (n *Node) Verify(ctx context.Context, images []*Image, fn func(Verdict) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	v := &verifier{n: n, ctx: ctx, jobs: make(map[string]*job), done: make(map[string]bool)}
+	v := &verifier{n: n, ctx: ctx, jobs: make(map[string]*job), packed: make(map[string]*packed), done: make(map[string]bool)}
 	v.sources()
 	all := images == nil
 	if all {
@@ -134,6 +134,8 @@ type verifier struct {
 	blobs  map[string][]source
 	splits map[string][]source
 	copies map[string][]source
+	// packed are the blobs that images name, each with the layers that are to be compared with it.
+	packed map[string]*packed
 }
 
 // source is a place where a layer's content, or a part of it, can be found.
@@ -256,7 +258,12 @@ func (v *verifier) plan(i *Image) imagePlan {
 		c := common(i)
 		c.Layer, c.Object = diff, firstOf(l.Dir, b.Path)
 		key := "layer " + diff + " " + firstOf(l.Dir, firstOf(b.Path, i.ID))
-		p.add("layer", v.job(i.store, key, c, func(j *job) error { return v.layer(i, diff, l, b, j) }))
+		known := len(v.order)
+		j := v.job(i.store, key, c, func(j *job) error { return v.layer(i, diff, l, b, j) })
+		if len(v.order) > known && b.Path != "" && l.Dir != "" {
+			v.shares(i.store, b).layers = append(v.shares(i.store, b).layers, &layerCheck{v: v, j: j, image: i, layer: l})
+		}
+		p.add("layer", j)
 	}
 	return p
 }

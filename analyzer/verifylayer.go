@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"sync"
 	"time"
 
 	"lagan/evidence"
@@ -65,65 +66,129 @@ type layerCheck struct {
 	options layers.CompareOptions
 }
 
+// openFolder opens the layer's folder. That it isn't there is a verdict.
 func (c *layerCheck) openFolder() error {
-	s := c.image.store
-	if c.layer.Dir == "" {
+	if c.layer.Dir == "" || c.findFolder() {
 		return nil
 	}
-	ino, err := c.v.n.layerRoot(s, c.layer.Dir)
+	_, err := c.v.n.layerRoot(c.image.store, c.layer.Dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		c.j.add(Verdict{Check: CheckFolder, Result: ResultMissing, Object: c.layer.Dir})
 		return nil
 	}
+	c.j.add(Verdict{Check: CheckFolder, Result: ResultUnverifiable, Note: err.Error()})
+	return err
+}
+
+func (c *layerCheck) findFolder() bool {
+	s := c.image.store
+	ino, err := c.v.n.layerRoot(s, c.layer.Dir)
 	if err != nil {
-		c.j.add(Verdict{Check: CheckFolder, Result: ResultUnverifiable, Note: err.Error()})
-		return err
+		return false
 	}
 	c.folder = evidence.Sub(s.Tree, ino)
 	c.options = layers.CompareOptions{Context: c.v.ctx, UserXattr: c.image.Rootfs.UserXattr}
 	if m := ownersOf(s, ino, c.image.Rootfs.UserXattr); m != nil {
 		c.options.MapUID, c.options.MapGID = m.uid, m.gid
 	}
-	return nil
+	return true
 }
 
-// blob reads a packed layer once, and says whether it proved to be the layer: if
-// so, the folder was compared with it. own says that the image names the blob.
+// packed is a blob that is read once, however many folders it was unpacked into.
+type packed struct {
+	store  Store
+	blob   runtimes.Blob
+	layers []*layerCheck // set before any is run
+
+	once  sync.Once
+	sums  layers.Sums
+	err   error // of unpacking or, where sums are zero, of reading
+	found map[string]*layers.Comparison
+}
+
+func (v *verifier) shares(s Store, b runtimes.Blob) *packed {
+	key := fmt.Sprintf("%d:%s", s.Volume, b.Path)
+	if v.packed[key] == nil {
+		v.packed[key] = &packed{store: s, blob: b}
+	}
+	return v.packed[key]
+}
+
+// read reads the blob and compares the folders of its layers with it.
+func (p *packed) read(ctx context.Context, want layers.Digest, with []*layerCheck) {
+	p.err = errors.New("reading it failed") // until it is known better
+	r, err := openPath(p.store, p.blob.Path)
+	if err != nil {
+		p.err = err
+		return
+	}
+	var folders []layers.Folder
+	var dirs []string
+	for _, c := range with {
+		if c.folder != nil {
+			folders = append(folders, layers.Folder{FS: c.folder, Options: c.options})
+			dirs = append(dirs, c.layer.Dir)
+		}
+	}
+	p.sums, p.err = layers.ReadBlob(contextReader{ctx, r}, want, func(tar io.Reader) error {
+		if len(folders) == 0 {
+			return nil
+		}
+		found, err := layers.CompareTarWith(tar, folders)
+		p.found = make(map[string]*layers.Comparison)
+		for i, f := range found {
+			p.found[dirs[i]] = f
+		}
+		return err
+	})
+}
+
+// blob checks a packed layer, and says whether it proved to be the layer: if so,
+// the folder was compared with it. own says that the image names the blob.
 func (c *layerCheck) blob(s Store, b runtimes.Blob, own bool) (proven bool, err error) {
 	want, err := layers.ParseDigest(b.Digest)
 	if err != nil {
 		return false, nil // an algorithm that isn't known: so isn't the blob
 	}
-	r, err := openPath(s, b.Path)
-	if err != nil {
-		c.j.add(Verdict{Check: CheckBlob, Object: b.Path, Result: ResultUnverifiable, Note: err.Error()})
-		return false, err
+	p := &packed{store: s, blob: b, layers: []*layerCheck{c}}
+	if own && c.folder != nil {
+		p = c.v.shares(s, b)
 	}
-	var found *layers.Comparison
-	sums, unpackErr := layers.ReadBlob(contextReader{c.v.ctx, r}, want, func(tar io.Reader) error {
-		if c.folder == nil {
-			return nil
+	p.once.Do(func() {
+		for _, l := range p.layers {
+			if l != c && !l.findFolder() {
+				l.folder = nil
+			}
 		}
-		var err error
-		found, err = layers.CompareTar(tar, c.folder, c.options)
-		return err
+		p.read(c.v.ctx, want, withOwn(p.layers, c))
 	})
 	if c.v.ctx.Err() != nil {
 		return false, c.v.ctx.Err()
 	}
-	if sums.Digest.IsZero() {
-		c.j.add(Verdict{Check: CheckBlob, Object: b.Path, Result: ResultUnverifiable, Note: unpackErr.Error()})
-		return false, fmt.Errorf("%s: %w", b.Path, unpackErr)
+	if p.sums.Digest.IsZero() {
+		c.j.add(Verdict{Check: CheckBlob, Object: b.Path, Result: ResultUnverifiable, Note: p.err.Error()})
+		return false, fmt.Errorf("%s: %w", b.Path, p.err)
 	}
-	proven = unpackErr == nil && sums.DiffID == c.diff
+	proven = p.err == nil && p.sums.DiffID == c.diff
 	if own {
-		c.j.sum(CheckBlob, b, sums, want)
-		c.diffID(b, sums, want, unpackErr)
+		c.j.sum(CheckBlob, b, p.sums, want)
+		c.diffID(b, p.sums, want, p.err)
 	}
-	if proven && found != nil {
+	if found := p.found[c.layer.Dir]; proven && found != nil {
 		c.tell(CheckFolder, b.Path, found.Differences)
 	}
 	return proven, nil
+}
+
+// withOwn puts the layer that is being checked, whose folder is open, in the place of its plan.
+func withOwn(planned []*layerCheck, c *layerCheck) []*layerCheck {
+	out := []*layerCheck{c}
+	for _, l := range planned {
+		if l.layer.Dir != c.layer.Dir {
+			out = append(out, l)
+		}
+	}
+	return out
 }
 
 // diffID adds the verdict on what a blob unpacks to. A blob whose own digest is
