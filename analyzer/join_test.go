@@ -15,7 +15,7 @@ import (
 func nodeOf(t *testing.T, o Options, trees ...*memfs.FS) *Node {
 	t.Helper()
 	e := &Evidence{Name: "disk"}
-	n := &Node{Evidence: []*Evidence{e}, options: o, layerRoots: make(map[layerKey]layerRoot)}
+	n := &Node{Evidence: []*Evidence{e}, options: o, layerRoots: make(map[layerKey]layerRoot), parents: make(map[string]bool)}
 	for i, fsys := range trees {
 		n.Volumes = append(n.Volumes, &Volume{
 			Index: i + 1, Evidence: e, Number: i + 1, FS: fsys, Size: int64(i + 1),
