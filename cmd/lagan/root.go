@@ -90,7 +90,7 @@ func newRootCommand(u *ui) *cobra.Command {
 	u.addFlags(cmd.PersistentFlags())
 	cmd.AddCommand(
 		newInfoCommand(u), newContainersCommand(u), newImagesCommand(u), newInspectCommand(u),
-		newPodsCommand(u), newSnapshotsCommand(u), newContentsCommand(u), newVolumesCommand(u), newNetworksCommand(u), newNamespacesCommand(u), newTasksCommand(u),
+		newPodsCommand(u), newSnapshotsCommand(u), newContentsCommand(u), newVolumesCommand(u), newNetworksCommand(u), newNamespacesCommand(u), newTasksCommand(u), newWhichCommand(u),
 		newLsCommand(u), newCatCommand(u), newDiffCommand(u), newTimelineCommand(u), newRecoverCommand(u),
 		newVerifyCommand(u), newHistoryCommand(u),
 	)
