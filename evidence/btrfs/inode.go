@@ -17,7 +17,7 @@ func (f *FS) Stat(ino evidence.Ino) (evidence.Info, error) {
 	if err != nil {
 		return evidence.Info{}, err
 	}
-	if object == emptySubvolObject {
+	if object&nowhere != 0 {
 		return emptySubvolume(), nil
 	}
 	i, err := v.inode(object)
@@ -72,7 +72,7 @@ func (i *inodeItem) info(object uint64) (evidence.Info, error) {
 func (f *FS) ReadDir(ino evidence.Ino) iter.Seq2[evidence.Entry, error] {
 	return func(yield func(evidence.Entry, error) bool) {
 		v, object, err := f.volume(ino)
-		if err == nil && object != emptySubvolObject {
+		if err == nil && object&nowhere == 0 {
 			err = v.mustBe(object, evidence.TypeDir)
 		}
 		if err != nil {
@@ -137,7 +137,7 @@ func (f *FS) entry(v *subvolume, dir uint64, d dirItem) (evidence.Entry, error) 
 	switch {
 	case d.location.typ == itemRoot:
 		e.Type = evidence.TypeDir
-		e.Ino = v.ino(emptySubvolObject)
+		e.Ino = v.ino(nowhere | target&maxInode)
 		if f.refers(v, dir, e.Name, target) {
 			sub, err := f.subvolume(target)
 			if err != nil {

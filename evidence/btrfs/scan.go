@@ -70,7 +70,7 @@ type scanned struct {
 // scan yields the inodes of a subvolume that have a name.
 func (v *subvolume) scan(yield func(evidence.Inode, error) bool) bool {
 	var s scanned
-	empty := false // an entry leads to a subvolume that isn't there
+	var empty []evidence.Ino // where entries lead to subvolumes that aren't there
 	for it, err := range v.merged() {
 		if err != nil {
 			if !yield(evidence.Inode{}, err) {
@@ -86,19 +86,33 @@ func (v *subvolume) scan(yield func(evidence.Inode, error) bool) bool {
 		}
 		if s.object >= firstFreeObject && s.object <= maxInode {
 			s.add(it)
-			empty = empty || it.key.typ == itemDirIndex && v.leadsNowhere(it)
+			if it.key.typ == itemDirIndex {
+				empty = v.leadsNowhere(empty, it)
+			}
 		}
 	}
 	if !v.emit(&s, yield) {
 		return false
 	}
-	return !empty || yield(evidence.Inode{Ino: v.ino(emptySubvolObject), Info: emptySubvolume()}, nil)
+	slices.Sort(empty)
+	for _, ino := range slices.Compact(empty) {
+		if !yield(evidence.Inode{Ino: ino, Info: emptySubvolume()}, nil) {
+			return false
+		}
+	}
+	return true
 }
 
-// leadsNowhere says whether an entry is shown as an empty folder.
-func (v *subvolume) leadsNowhere(it item) bool {
+// leadsNowhere appends what an entry leads to, if that is shown as an empty folder.
+func (v *subvolume) leadsNowhere(empty []evidence.Ino, it item) []evidence.Ino {
 	d, _, err := nextDirItem(it.data)
-	return err == nil && d.location.typ == itemRoot && !v.fs.refers(v, it.key.object, string(d.name), d.location.object)
+	if err != nil || d.location.typ != itemRoot {
+		return empty
+	}
+	if e, err := v.fs.entry(v, it.key.object, d); err == nil && uint64(e.Ino)&nowhere != 0 {
+		return append(empty, e.Ino)
+	}
+	return empty
 }
 
 // add takes what an item says of the inode.

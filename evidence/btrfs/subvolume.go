@@ -10,11 +10,13 @@ import (
 )
 
 // Inode handles: 16 bits for the subvolume's place in FS.volumes, 48 for the
-// number of the inode in it. Numbers are given out one by one: 2^48 are never
-// reached but by a hostile image.
+// number of the inode in it. Numbers are given out one by one: 2^47 are never
+// reached but by a hostile image. The upper half stands for the empty folders
+// in the place of subvolumes that aren't there, with those's ids.
 const (
 	inodeBits = 48
-	maxInode  = 1<<inodeBits - 1
+	nowhere   = 1 << (inodeBits - 1)
+	maxInode  = nowhere - 1
 )
 
 // maxVolumes bounds the subvolumes that are opened: their place must fit the handle.
@@ -29,7 +31,7 @@ type subvolume struct {
 }
 
 func (v *subvolume) ino(object uint64) evidence.Ino {
-	return evidence.Ino(v.place<<inodeBits | object&maxInode)
+	return evidence.Ino(v.place<<inodeBits | object&(1<<inodeBits-1))
 }
 
 // loadSubvolumes opens the trees of all subvolumes, deleted ones that are not
@@ -82,7 +84,7 @@ func (f *FS) volume(ino evidence.Ino) (*subvolume, uint64, error) {
 	if place >= uint64(len(f.volumes)) {
 		return nil, 0, fmt.Errorf("inode handle %#x: %w", uint64(ino), fs.ErrNotExist)
 	}
-	return f.volumes[place], uint64(ino) & maxInode, nil
+	return f.volumes[place], uint64(ino) & (1<<inodeBits - 1), nil
 }
 
 // Subvolume is a subvolume or snapshot of the filesystem.
