@@ -84,7 +84,7 @@ type comparer struct {
 	tar     *Tar
 	lists   map[evidence.Ino]map[string]evidence.Entry // of the folder's directories
 	content map[evidence.Ino]*content                  // by inode of the tar: what differs
-	linked  map[evidence.Ino]evidence.Entry            // first name's entry of files with several
+	linked  map[evidence.Ino]uint64                    // the folder's inode of the first name of files with several
 	visits  map[evidence.Ino]uint8
 	out     []Difference
 	times   []timeDifference
@@ -104,7 +104,7 @@ func newComparer(folder evidence.FS, o CompareOptions) *comparer {
 		o.Context = context.Background()
 	}
 	return &comparer{o: o, folder: folder, lists: make(map[evidence.Ino]map[string]evidence.Entry),
-		content: make(map[evidence.Ino]*content), linked: make(map[evidence.Ino]evidence.Entry), visits: make(map[evidence.Ino]uint8)}
+		content: make(map[evidence.Ino]*content), linked: make(map[evidence.Ino]uint64), visits: make(map[evidence.Ino]uint8)}
 }
 
 func (c *comparer) finish(t *Tar) (*Comparison, error) {
@@ -373,12 +373,12 @@ func (c *comparer) both(path string, ino evidence.Ino, e evidence.Entry, depth i
 	if n.info.Nlink > 1 && n.info.Type != evidence.TypeDir {
 		first, met := c.linked[ino]
 		if !met {
-			c.linked[ino] = e
+			c.linked[ino] = info.Inode // not the handle: a folder of this machine gives each name its own
 		} else {
-			if first.Ino != e.Ino {
+			if first != info.Inode {
 				d.field(ChangedLink, "a hard link to "+c.tar.Path(ino), fmt.Sprintf("inode %d", info.Inode))
 			}
-			return first.Ino != e.Ino
+			return first != info.Inode
 		}
 	}
 	replaced := c.kind(&d, ino, e.Ino)
