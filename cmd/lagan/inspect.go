@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -11,29 +12,48 @@ import (
 )
 
 func newInspectCommand(u *ui) *cobra.Command {
-	return u.command(verb{
+	var asDocker, asCRI bool
+	cmd := u.command(verb{
 		use:   "inspect EVIDENCE CONTAINER",
 		short: "print everything known of one container",
 		long:  "Print one JSON object: the container's record, its layers, the OCI specification and the runtime's own documents. (@image:NAME prints an image.)",
 		examples: `
   lagan inspect node.img.zst web-front
+  lagan inspect node.img.zst web-front --docker | jq '.[0].HostConfig.Binds'
   lagan inspect node.img.zst b631c6c9 | jq .spec.process.env
   lagan inspect node.img.zst @image:nginx:1.25.3 | jq .history`,
 		min: 2, max: 2,
+		check: func() error {
+			if asDocker && asCRI {
+				return usageError{errors.New("--docker and --cri are two shapes of output: choose one")}
+			}
+			return nil
+		},
 		run: func(n *analyzer.Node, args []string) error {
 			var v any
-			if name, ok := imageName(args[1]); ok {
+			name, isImage := imageName(args[1])
+			switch {
+			case isImage && (asDocker || asCRI):
+				return usageError{errors.New("--docker and --cri are for containers")}
+			case isImage:
 				i, err := n.FindImage(name)
 				if err != nil {
 					return err
 				}
 				v = newImageDetails(i)
-			} else {
+			default:
 				c, err := n.FindContainer(args[1])
 				if err != nil {
 					return err
 				}
-				v = newContainerDetails(c)
+				switch {
+				case asDocker:
+					v = []any{newDockerInspect(c)}
+				case asCRI:
+					v = newCRIInspect(n, c)
+				default:
+					v = newContainerDetails(c)
+				}
 			}
 			return u.write(func(w io.Writer) error {
 				e := json.NewEncoder(w)
@@ -43,6 +63,9 @@ func newInspectCommand(u *ui) *cobra.Command {
 			})
 		},
 	})
+	cmd.Flags().BoolVar(&asDocker, "docker", false, "print what docker inspect would, as far as the disk tells")
+	cmd.Flags().BoolVar(&asCRI, "cri", false, "print what crictl inspect (of a sandbox, inspectp) would, as far as the disk tells")
+	return cmd
 }
 
 func imageName(spec string) (string, bool) {

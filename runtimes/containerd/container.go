@@ -114,6 +114,9 @@ func (s *Store) container(ns *namespace, id string, r *record) (runtimes.Contain
 		}
 	}
 	s.readExtensions(&c, ns, r)
+	if name := r.sub(bucketRuntime).text(keyName); name != "" {
+		c.Records["runtime"], _ = json.Marshal(map[string]string{"name": name})
+	}
 	s.readState(&c, r)
 	if c.Snapshot == "" {
 		c.Rootfs.Problem = fmt.Errorf("the record names no snapshot: %w", evidence.ErrUnsupported)
