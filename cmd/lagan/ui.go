@@ -49,7 +49,6 @@ type ui struct {
 	gaps     int
 	findings int // of verify, which the exit status tells
 	gapsTold int
-	recorded bool // gaps go into the output as records
 }
 
 // maxTold bounds the warnings that are printed one by one without -v.

@@ -67,9 +67,6 @@ const (
 	flagUnsignedHash = 0x2
 )
 
-// s_checksum_type: the only one is crc32c.
-const checksumCRC32C = 1
-
 // Inode numbers that every filesystem reserves.
 const (
 	rootIno         = 2

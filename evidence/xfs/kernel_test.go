@@ -445,6 +445,9 @@ func checkScan(t *testing.T, f *FS) {
 	}
 	reached := make(map[evidence.Ino]bool)
 	err := evidence.Walk(f, f.Root(), func(path string, e evidence.Entry, info evidence.Info, err error) error {
+		if err != nil {
+			t.Errorf("%q: %v", path, err)
+		}
 		reached[e.Ino] = true
 		i := inodes[e.Ino]
 		if i.Info != info {

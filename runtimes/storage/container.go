@@ -143,7 +143,7 @@ func (s *Store) podman(c *runtimes.Container) error {
 	var cfg containerConfig
 	var failed []error
 	if err := keep(c, "libpod/config", docs.config, &cfg); err != nil {
-		failed = append(failed, fmt.Errorf("Podman's configuration: %w", err))
+		failed = append(failed, fmt.Errorf("configuration in Podman's database: %w", err))
 	}
 	if c.Spec == nil && len(cfg.Spec) > 0 {
 		if err := oci.Specify(c, cfg.Spec); err != nil {

@@ -23,12 +23,12 @@ import (
 )
 
 type options struct {
-	fs, variant, lagan, work, keep string
-	n                              int
-	seed                           uint64
-	longest                        time.Duration
-	golden                         string
-	small                          bool
+	fs, variant, lagan, work string
+	n                        int
+	seed                     uint64
+	longest                  time.Duration
+	golden                   string
+	small                    bool
 }
 
 func main() {

@@ -56,7 +56,7 @@ func TestLocate(t *testing.T) {
 			copy(w.log[at*basicBlock:], before) // later ones were
 		}, head: 400, tail: 80},
 		{name: "a torn record", write: func(w *logWriter) {
-			w.tail = 1<<32 | 0
+			w.tail = 1 << 32
 			w.fill(400, 20)
 			w.badCRC = true
 			w.record(op{99, 0, make([]byte, 3000)})
@@ -79,7 +79,7 @@ func TestLocate(t *testing.T) {
 		{name: "version 1", write: func(w *logWriter) { w.v1 = true; w.fill(100, 10) }, head: 100, tail: 0},
 		{name: "long records", write: func(w *logWriter) {
 			w.size = 256 << 10
-			w.tail = 1<<32 | 0
+			w.tail = 1 << 32
 			w.record(op{99, 0, make([]byte, 200<<10)})
 			w.record(op{99, 0, make([]byte, 100<<10)})
 		}, head: 8 + 401 + 8 + 201, tail: 0},
