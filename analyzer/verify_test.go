@@ -353,6 +353,30 @@ func TestVerifyObjects(t *testing.T) {
 	}
 }
 
+// TestVerifyCopies: with its blob spoiled, a layer is still compared with another folder of it.
+func TestVerifyCopies(t *testing.T) {
+	n := openFixture(t, "eks-xfs", Options{})
+	i, err := n.FindImage("features:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newTampered(n.Tree)
+	f.data[f.at(t, i.Blobs[0].Path)] = flip(200)
+	dir := i.Rootfs.Lower[5].Dir
+	f.info[f.at(t, dir+"/etc/shadow")] = func(i *evidence.Info) { i.Perm = 0o666 }
+	i.store.Tree = f
+	n.layerRoots = map[layerKey]layerRoot{}
+	var have []string
+	for _, v := range verdicts(t, n, "features:1") {
+		if v.Finding() && v.Check != CheckImage {
+			have = append(have, fmt.Sprint(v.Check, " ", v.Path, " ", v.Field, " ", v.Want, " ", v.Got))
+		}
+	}
+	if len(have) != 2 || !strings.HasPrefix(have[0], "blob  digest") || have[1] != "copy /etc/shadow mode 0640 0666" {
+		t.Errorf("%q", have)
+	}
+}
+
 // TestVerifyCtime: where nothing is left to compare with, the kernel's time of an inode's change tells.
 func TestVerifyCtime(t *testing.T) {
 	n := openFixture(t, "eks-xfs", Options{})

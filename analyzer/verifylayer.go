@@ -87,7 +87,7 @@ func (c *layerCheck) findFolder() bool {
 		return false
 	}
 	c.folder = evidence.Sub(s.Tree, ino)
-	c.options = layers.CompareOptions{Context: c.v.ctx, UserXattr: c.image.Rootfs.UserXattr}
+	c.options = layers.CompareOptions{Context: c.v.ctx, UserXattr: c.image.Rootfs.UserXattr, NoTrusted: c.v.n.hidesTrusted()}
 	if m := ownersOf(s, ino, c.image.Rootfs.UserXattr); m != nil {
 		c.options.MapUID, c.options.MapGID = m.uid, m.gid
 	}
@@ -422,6 +422,17 @@ func (c *layerCheck) ctimes() error {
 		c.j.add(l)
 	}
 	return nil
+}
+
+// hidesTrusted says whether the evidence is a folder of this machine whose
+// trusted.* attributes the kernel keeps from us.
+func (n *Node) hidesTrusted() bool {
+	for _, v := range n.Volumes {
+		if f, ok := v.FS.(interface{ SeesTrusted() bool }); ok && !f.SeesTrusted() {
+			return true
+		}
+	}
+	return false
 }
 
 // openPath opens a file of a store's tree, links followed inside it.

@@ -46,6 +46,9 @@ type CompareOptions struct {
 	// MapUID and MapGID give the owner on the disk of an owner in the tar, where
 	// user namespaces shift them; false: not known, and not compared.
 	MapUID, MapGID func(uint32) (uint32, bool)
+	// NoTrusted says that the folder's trusted.* attributes can't be seen, and
+	// with them which of its directories are opaque: neither is compared.
+	NoTrusted bool
 }
 
 // Comparison is what was found.
@@ -460,7 +463,7 @@ func (c *comparer) attributes(d *differing, ino, peer evidence.Ino) {
 		if _, file := c.list(d.path, peer)[whiteoutOpaque]; file && c.wantsOpaque(ino) {
 			opaque = true
 		}
-		if opaque != c.wantsOpaque(ino) {
+		if opaque != c.wantsOpaque(ino) && (c.o.UserXattr || !c.o.NoTrusted) {
 			d.field(ChangedOpaque, fmt.Sprint(c.wantsOpaque(ino)), fmt.Sprint(opaque))
 		}
 	}
@@ -485,7 +488,7 @@ func (c *comparer) xattrs(d *differing, n *tarNode, has map[string][]byte) {
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		want, wanted := n.xattrs[name]
 		got, there := has[name]
-		if ignoredXattr(name) || n.implied && !overlayMark(name) || wanted && there && c.sameXattr(name, want, got) {
+		if ignoredXattr(name) || c.o.NoTrusted && strings.HasPrefix(name, "trusted.") || n.implied && !overlayMark(name) || wanted && there && c.sameXattr(name, want, got) {
 			continue
 		}
 		d.field("xattr "+name, encoded([]byte(want), wanted), encoded(got, there))

@@ -129,6 +129,8 @@ func TestCompare(t *testing.T) {
 		{"nothing", func(*memfs.FS) {}, layers.CompareOptions{}, nil},
 		{"a content", func(f *memfs.FS) { f.At("etc/shadow").Data = []byte("root::::\n") }, layers.CompareOptions{}, []string{"modified /etc/shadow content"}},
 		{"a content under two names", func(f *memfs.FS) { f.At("etc/passwd").Data = []byte("evil:x:0:0\n") }, layers.CompareOptions{}, []string{"modified /etc/passwd content"}},
+		{"an attribute that can't be seen", func(f *memfs.FS) { delete(f.At("o").X, "trusted.overlay.opaque") }, layers.CompareOptions{NoTrusted: true}, nil},
+		{"an opaque folder opened", func(f *memfs.FS) { delete(f.At("o").X, "trusted.overlay.opaque") }, layers.CompareOptions{}, []string{"modified /o opaque"}},
 		{"labels", func(f *memfs.FS) {
 			f.At("etc/shadow").Set("security.selinux", "system_u").Set("trusted.overlay.origin", "x")
 		}, layers.CompareOptions{}, nil},

@@ -99,6 +99,9 @@ func (f *FS) Describe() evidence.Description {
 	return evidence.Description{Type: "directory", Journal: evidence.Journal{State: evidence.JournalNone}}
 }
 
+// SeesTrusted says whether trusted.* attributes are among those that Xattrs gives.
+func (f *FS) SeesTrusted() bool { return seesTrusted() }
+
 // Boundaries returns the paths, below the folder, of the folders that were met
 // and lie on another filesystem than the one above them, in order.
 func (f *FS) Boundaries() []string {
