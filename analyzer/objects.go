@@ -22,6 +22,7 @@ type objects struct {
 	state    *kubernetes.State
 	podsOnce sync.Once
 	pods     []*Pod
+	styled   map[styledTree]evidence.FS
 }
 
 // DataVolume is a volume of a runtime or a pod with the containers that mount it.

@@ -122,6 +122,16 @@ const (
 	RootfsBind RootfsKind = "bind"
 )
 
+// MarkStyle is how a storage driver marks what a layer deletes.
+type MarkStyle string
+
+// The styles of marks.
+const (
+	MarksOverlay MarkStyle = ""               // 0:0 devices and attributes
+	MarksAUFS    MarkStyle = "aufs"           // names: .wh.x
+	MarksFuse    MarkStyle = "fuse-overlayfs" // either
+)
+
 // Rootfs names the folders that a root filesystem is made of.
 type Rootfs struct {
 	Kind  RootfsKind
@@ -132,6 +142,9 @@ type Rootfs struct {
 	InitLayers int
 	// UserXattr says that the mount kept its marks in user.overlay.* (rootless).
 	UserXattr bool
+	// Marks is how what was deleted is marked in the folders, where that is not
+	// as the kernel's overlayfs does it.
+	Marks MarkStyle
 	// Problem says why the folders can't be named, where they can't.
 	Problem error
 }

@@ -273,6 +273,9 @@ func (s *Store) rootfs(ns *namespace, snapshotterName, key string) runtimes.Root
 	case r.Upper.Dir != "" && len(r.Lower) == 0, r.Upper.Dir == "" && len(r.Lower) == 1:
 		r.Kind = runtimes.RootfsBind
 	}
+	if sn.name == "fuse-overlayfs" {
+		r.Marks = runtimes.MarksFuse
+	}
 	switch sn.name {
 	case "blockfile", "devmapper", "zfs", "erofs":
 		r.Kind = runtimes.RootfsUnknown

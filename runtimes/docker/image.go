@@ -148,7 +148,11 @@ func (s *Store) layersOf(d *driver, top string) (runtimes.Rootfs, int64) {
 		size = -1
 	}
 	switch d.name {
-	case driverOverlay2, driverFuse:
+	case driverOverlay2:
+	case driverFuse:
+		r.Marks = runtimes.MarksFuse
+	case driverAUFS:
+		r.Marks = runtimes.MarksAUFS
 	case driverVFS, driverBtrfs:
 		r.Lower = r.Lower[:min(1, len(r.Lower))]
 	case driverOverlay:

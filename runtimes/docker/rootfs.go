@@ -43,8 +43,12 @@ func (s *Store) mount(d *driver, id string) (mountOf, error) {
 // is of what is contradictory and was read past.
 func (s *Store) rootfs(d *driver, m mountOf) (runtimes.Rootfs, error) {
 	switch d.name {
-	case driverOverlay2, driverFuse:
+	case driverOverlay2:
 		return s.overlay2(d, m)
+	case driverFuse:
+		r, err := s.overlay2(d, m)
+		r.Marks = runtimes.MarksFuse
+		return r, err
 	case driverOverlay:
 		return s.overlay1(d, m), nil
 	case driverVFS, driverBtrfs:
@@ -61,11 +65,9 @@ func (s *Store) rootfs(d *driver, m mountOf) (runtimes.Rootfs, error) {
 }
 
 // aufs names the branches of an AUFS mount, a driver that was removed in Docker
-// 24: aufs/layers/<id> lists the parents, nearest first. AUFS marks what was
-// deleted by names (".wh.x"), which a merge as overlayfs does it would show as files.
+// 24: aufs/layers/<id> lists the parents, nearest first.
 func (s *Store) aufs(d *driver, m mountOf) runtimes.Rootfs {
-	r := runtimes.Rootfs{Upper: d.layerOf(m.mount),
-		Problem: fmt.Errorf("storage driver %q, whose whiteouts are names: %w", d.name, evidence.ErrUnsupported)}
+	r := runtimes.Rootfs{Kind: runtimes.RootfsOverlay, Marks: runtimes.MarksAUFS, Upper: d.layerOf(m.mount)}
 	at := d.dir + "/layers/" + m.mount
 	b, err := evidence.ReadFile(s.fsys, s.node, at, maxLower)
 	if err != nil {

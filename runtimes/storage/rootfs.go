@@ -33,6 +33,10 @@ func (s *Store) stack(d *driver, chain []*layer, problem error) runtimes.Rootfs 
 	r := runtimes.Rootfs{Kind: runtimes.RootfsOverlay, UserXattr: s.userMark, Problem: problem}
 	switch d.name {
 	case driverOverlay:
+		// The driver leaves this file where it mounts with a program: drivers/overlay/overlay.go, Init.
+		if s.exists(join(s.root, d.name+"/.has-mount-program")) {
+			r.Marks = runtimes.MarksFuse
+		}
 	case driverVFS, driverBtrfs: // each is a whole tree
 		r.Kind = runtimes.RootfsBind
 		chain = chain[:min(1, len(chain))]
