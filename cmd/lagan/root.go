@@ -31,6 +31,29 @@ EVIDENCE is a block device, a raw disk image (also gzip or zstd) or a mounted
 root folder. CONTAINER is an id, a prefix of one (4 characters or more), a name or
 NAMESPACE/POD/CONTAINER; @node is the node's own tree, @image:NAME an image's.`
 
+// usageTemplate is cobra's, in another order: help ends with the examples and
+// the exit statuses, where a terminal shows them last.
+const usageTemplate = `Usage:
+  {{if .Runnable}}{{.UseLine}}{{end}}{{if gt (len .Aliases) 0}}
+
+Aliases:
+  {{.NameAndAliases}}{{end}}{{if .HasAvailableSubCommands}}
+
+Commands:{{range .Commands}}{{if .IsAvailableCommand}}
+  {{rpad .Name .NamePadding}} {{.Short}}{{end}}{{end}}{{end}}{{if .HasAvailableLocalFlags}}
+
+Flags:
+{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableInheritedFlags}}
+
+Flags of every command:
+{{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{if .HasExample}}
+
+Examples:
+{{.Example}}{{end}}{{if .HasAvailableSubCommands}}
+
+"lagan COMMAND --help" has a command's flags and examples.
+{{end}}`
+
 // usageError is a mistake in how the command was called.
 type usageError struct{ error }
 
@@ -87,6 +110,7 @@ func newRootCommand(u *ui) *cobra.Command {
 		return usageError{fmt.Errorf("%w; see `%s --help`", err, c.CommandPath())}
 	})
 	cmd.CompletionOptions.HiddenDefaultCmd = true
+	cmd.SetUsageTemplate(usageTemplate)
 	u.addFlags(cmd.PersistentFlags())
 	cmd.AddCommand(
 		newInfoCommand(u), newContainersCommand(u), newImagesCommand(u), newInspectCommand(u),
