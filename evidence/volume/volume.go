@@ -26,6 +26,8 @@ const (
 	SchemeNone = "none" // no table: one volume, the whole disk
 	SchemeGPT  = "gpt"
 	SchemeMBR  = "mbr"
+	SchemeLVM  = "lvm2" // a logical volume, made by Assemble
+	SchemeMD   = "md"   // an array, made by Assemble
 )
 
 // Volume is a part of a disk.
@@ -34,13 +36,13 @@ type Volume struct {
 
 	Index      int    // place in the result of Scan, from 1
 	Number     int    // of the partition, as the kernel numbers it; 0 without a table
-	Start      int64  // byte offset on the disk
+	Start      int64  // byte offset on the disk, or on the array for a partition of one
 	Size       int64  // bytes, no more than the disk has
-	Scheme     string // SchemeGPT, SchemeMBR, SchemeNone
-	Type       string // GUID of the partition type, lower-case, or MBR type such as 0x83
+	Scheme     string // one of the Scheme constants
+	Type       string // GUID of the partition type, lower-case, or MBR type such as 0x83; kind of a logical volume, level of an array
 	TypeName   string // what Type means, "" where unknown
-	Name       string // the partition's name in a GPT
-	UUID       string // PARTUUID: the partition's GUID, or disk signature and number
+	Name       string // the partition's name in a GPT; group/volume; the array's name
+	UUID       string // PARTUUID: the partition's GUID, or disk signature and number; the logical volume's or array's
 	SectorSize int    // bytes; what the table counts in
 }
 
