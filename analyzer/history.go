@@ -75,7 +75,7 @@ func (n *Node) LayerFiles(ctx context.Context, i *Image, s Step, fn func(LayerFi
 	if s.index < 0 {
 		return nil
 	}
-	fsys, root, err := n.layerTree(ctx, i, s)
+	fsys, root, err := n.stepTree(ctx, i, s)
 	if err != nil {
 		return err
 	}
@@ -115,8 +115,8 @@ func (n *Node) LayerFiles(ctx context.Context, i *Image, s Step, fn func(LayerFi
 	})
 }
 
-// layerTree returns a step's layer: its folder or, where that isn't there, the tree of its blob.
-func (n *Node) layerTree(ctx context.Context, i *Image, s Step) (evidence.FS, evidence.Ino, error) {
+// stepTree returns a step's layer: its folder or, where that isn't there, the tree of its blob.
+func (n *Node) stepTree(ctx context.Context, i *Image, s Step) (evidence.FS, evidence.Ino, error) {
 	missing := fmt.Errorf("layer %s: neither unpacked nor a blob on this disk: %w", s.Layer, fs.ErrNotExist)
 	if s.Dir != "" {
 		ino, err := n.layerRoot(i.store, s.Dir)

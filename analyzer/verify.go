@@ -29,8 +29,8 @@ const (
 const (
 	CheckImage    = "image"     // all of an image's checks in one
 	CheckIndex    = "index"     // a document's content against its digest
-	CheckManifest = "manifest"  //
-	CheckConfig   = "config"    //
+	CheckManifest = "manifest"  // the same, and whether it leads to the configuration
+	CheckConfig   = "config"    // the same
 	CheckChain    = "chain"     // what the store says of its layers against the configuration
 	CheckBlob     = "blob"      // a packed layer against its digest and size
 	CheckDiffID   = "diff-id"   // what it unpacks to against the configuration
@@ -84,13 +84,29 @@ func (n *Node) Verify(ctx context.Context, images []*Image, fn func(Verdict) err
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
+	v.work(&wg)
+	for _, p := range plans {
+		if err := v.tell(p, fn); err != nil {
+			return err
+		}
+	}
+	for _, j := range others {
+		if err := v.await(j, fn); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// work runs the jobs, as many at a time as there are processors, in their order.
+func (v *verifier) work(wg *sync.WaitGroup) {
 	queue := make(chan *job)
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
 			for j := range queue {
-				n.guard(j.volume, j.name, func() error {
+				v.n.guard(j.volume, j.name, func() error {
 					err := j.run(j)
-					if ctx.Err() != nil {
+					if v.ctx.Err() != nil {
 						return nil // the end of it, not of the evidence
 					}
 					return err
@@ -104,22 +120,11 @@ func (n *Node) Verify(ctx context.Context, images []*Image, fn func(Verdict) err
 		for _, j := range v.order {
 			select {
 			case queue <- j:
-			case <-ctx.Done():
+			case <-v.ctx.Done():
 				return
 			}
 		}
 	})
-	for _, p := range plans {
-		if err := v.tell(p, fn); err != nil {
-			return err
-		}
-	}
-	for _, j := range others {
-		if err := v.await(j, fn); err != nil {
-			return err
-		}
-	}
-	return ctx.Err()
 }
 
 // verifier plans all checks before the first is made, so that their order is the
