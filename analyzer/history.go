@@ -152,15 +152,20 @@ func (n *Node) stepTree(ctx context.Context, i *Image, s Step) (evidence.FS, evi
 func (s *Step) Instruction() string {
 	text := strings.TrimSpace(s.CreatedBy)
 	text = strings.TrimSpace(strings.TrimSuffix(text, "# buildkit"))
+	const untold = "# a step that the history doesn't tell"
 	if text == "" {
-		return "# a step that the history doesn't tell"
+		return untold
 	}
 	text, args := buildArguments(text)
 	const shell = "/bin/sh -c "
 	if rest, ok := strings.CutPrefix(text, shell); ok {
 		rest = strings.TrimSpace(rest)
-		if nop, ok := strings.CutPrefix(rest, "#(nop)"); ok {
-			return tidy(strings.TrimSpace(nop))
+		nop, ok := strings.CutPrefix(rest, "#(nop)")
+		switch nop = strings.TrimSpace(nop); {
+		case ok && nop == "":
+			return untold
+		case ok:
+			return tidy(nop)
 		}
 		return args + "RUN " + rest
 	}
