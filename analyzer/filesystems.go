@@ -55,11 +55,39 @@ var unread = map[string]bool{
 	"stratis": true, "vdo": true, "zfs_member": true, "f2fs": true, "jfs": true, "reiserfs": true, "apfs": true, "ntfs": true,
 }
 
+// assemble adds the arrays and logical volumes that the disks' volumes are parts of.
+func (n *Node) assemble() {
+	var parts []volume.Volume
+	var of []*Volume
+	for _, v := range n.Volumes {
+		if v.section != nil {
+			parts = append(parts, volume.Volume{ReaderAt: v.section, Size: v.Size, Index: v.Index, Number: v.Number, Start: v.Start, Scheme: v.Scheme, UUID: v.PartUUID})
+			of = append(of, v)
+		}
+	}
+	var made []volume.Volume
+	n.guard(0, "arrays and logical volumes", func() error {
+		var members []int
+		made, members = volume.Assemble(parts, func(err error) { n.gap(0, "", err) })
+		for _, i := range members {
+			of[i].member = true
+			of[i].Content = volume.Identify(of[i].section)
+		}
+		return nil
+	})
+	for _, v := range made {
+		n.Volumes = append(n.Volumes, &Volume{
+			Index: len(n.Volumes) + 1, Evidence: n.Evidence[0], Scheme: v.Scheme, Number: v.Number, Start: v.Start, Size: v.Size,
+			PartType: firstOf(v.TypeName, v.Type), PartName: v.Name, PartUUID: v.UUID, section: v.ReaderAt,
+		})
+	}
+}
+
 // openFilesystems opens what each volume holds. A volume that can't be read is
 // a gap and does not keep the others from being read.
 func (n *Node) openFilesystems() {
 	for _, v := range n.Volumes {
-		if v.FS != nil || (n.options.Volume > 0 && v.Index != n.options.Volume) {
+		if v.FS != nil || v.member || (n.options.Volume > 0 && v.Index != n.options.Volume) {
 			continue
 		}
 		n.guard(v.Index, "", func() error { return n.openFilesystem(v) })

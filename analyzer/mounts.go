@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"lagan/evidence"
+	"lagan/evidence/volume"
 )
 
 // maxConfigFile bounds the configuration files that are read whole: real ones have a few kilobytes.
@@ -140,7 +141,7 @@ func (n *Node) volumeNamed(source string) *Volume {
 		match := false
 		switch {
 		case !ok && strings.HasPrefix(source, "/dev/"):
-			match = devicePartition(source) == v.Number && v.Number > 0
+			match = devicePartition(source) == v.Number && v.Number > 0 || v.Scheme == volume.SchemeLVM && logicalVolume(source, v.PartName)
 		case kind == "UUID":
 			match = strings.EqualFold(value, v.Description.UUID)
 		case kind == "LABEL":
@@ -155,6 +156,14 @@ func (n *Node) volumeNamed(source string) *Volume {
 		}
 	}
 	return nil
+}
+
+// logicalVolume says whether a device's name is that of GROUP/NAME: /dev/GROUP/NAME, or
+// /dev/mapper/GROUP-NAME with the dashes of both doubled, as the device mapper names them.
+func logicalVolume(dev, name string) bool {
+	group, lv, _ := strings.Cut(name, "/")
+	double := func(s string) string { return strings.ReplaceAll(s, "-", "--") }
+	return dev == "/dev/"+name || dev == "/dev/mapper/"+double(group)+"-"+double(lv)
 }
 
 // devicePartition returns the partition number in a device name such as

@@ -81,6 +81,7 @@ type Volume struct {
 	Err         error  // why FS is nil, where something was recognised
 
 	section io.ReaderAt
+	member  bool // of an array or a volume group: what it holds is told with those
 }
 
 // Node is the machine that the evidence came from.
@@ -120,6 +121,7 @@ func Open(ctx context.Context, path string, o Options) (*Node, error) {
 			return nil, err
 		}
 	}
+	n.assemble()
 	if o.Volume > len(n.Volumes) {
 		err := fmt.Errorf("there is no volume %d: %s has %d; see `lagan info`", o.Volume, path, len(n.Volumes))
 		n.Close()
