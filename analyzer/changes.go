@@ -108,11 +108,10 @@ func (d *differ) change(ch layers.Change) error {
 // whenDeleted looks in the upper layer for what hides the path: a whiteout in
 // its place, or else the nearest folder above it that exists there.
 func (d *differ) whenDeleted(path string) (when time.Time, opaque bool) {
-	dir, err := d.n.layerRoot(d.c.store, d.c.Rootfs.Upper.Dir)
+	tree, dir, err := d.n.layerPlace(d.c.store, d.c.Rootfs.Upper, d.c.Rootfs)
 	if err != nil {
 		return time.Time{}, false
 	}
-	tree := d.c.store.Tree
 	elements := strings.Split(strings.TrimPrefix(path, "/"), "/")
 	for i, name := range elements {
 		e, err := evidence.Lookup(tree, dir, name)

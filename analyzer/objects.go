@@ -23,6 +23,7 @@ type objects struct {
 	podsOnce sync.Once
 	pods     []*Pod
 	styled   map[styledTree]evidence.FS
+	opened   map[layerKey]openedImage
 }
 
 // DataVolume is a volume of a runtime or a pod with the containers that mount it.

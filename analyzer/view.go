@@ -107,7 +107,7 @@ func (n *Node) stack(s Store, object string, r runtimes.Rootfs, all []runtimes.L
 	var found []overlay.Layer
 	var names []layerName
 	for i, l := range all {
-		ino, err := n.layerRoot(s, l.Dir)
+		fsys, ino, err := n.layerPlace(s, l, r)
 		if err != nil {
 			if len(all) == 1 {
 				return nil, nil, err
@@ -115,7 +115,7 @@ func (n *Node) stack(s Store, object string, r runtimes.Rootfs, all []runtimes.L
 			n.gap(s.Volume, object, fmt.Errorf("layer %s is left out: %w", nameLayer(l, false).name, err))
 			continue
 		}
-		found = append(found, overlay.Layer{FS: n.markedTree(s, r), Root: ino, Name: l.Dir})
+		found = append(found, overlay.Layer{FS: fsys, Root: ino, Name: l.Dir})
 		names = append(names, nameLayer(l, upper && i == 0))
 	}
 	if len(found) == 0 {
@@ -151,31 +151,4 @@ func (t *Tree) layerOf(ino evidence.Ino) layerName {
 		return layerName{}
 	}
 	return t.layers[i]
-}
-
-// styledTree names a tree as a storage driver's marks make it look.
-type styledTree struct {
-	volume int
-	marks  runtimes.MarkStyle
-	user   bool
-}
-
-// markedTree returns the tree that a root filesystem's layers lie in, with their
-// marks as the kernel's overlayfs has them.
-func (n *Node) markedTree(s Store, r runtimes.Rootfs) evidence.FS {
-	styles := map[runtimes.MarkStyle]overlay.Style{runtimes.MarksAUFS: overlay.StyleAUFS, runtimes.MarksFuse: overlay.StyleFuse}
-	style, ok := styles[r.Marks]
-	if !ok {
-		return s.Tree
-	}
-	n.layerMu.Lock()
-	defer n.layerMu.Unlock()
-	key := styledTree{s.Volume, r.Marks, r.UserXattr}
-	if n.objects.styled == nil {
-		n.objects.styled = make(map[styledTree]evidence.FS)
-	}
-	if n.objects.styled[key] == nil {
-		n.objects.styled[key] = overlay.Styled(s.Tree, style, r.UserXattr)
-	}
-	return n.objects.styled[key]
 }

@@ -151,7 +151,11 @@ type Rootfs struct {
 
 // Layer is one folder of a root filesystem.
 type Layer struct {
-	Dir     string // as the node named it: /var/lib/...
+	Dir string // as the node named it: /var/lib/...
+	// Image says that Dir is no folder but the image of a filesystem, which holds
+	// the layer at Inside.
+	Image   bool
+	Inside  string
 	DiffID  string // "sha256:...", where known
 	ChainID string
 	Key     string // the snapshotter's or driver's name of it

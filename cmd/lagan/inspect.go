@@ -83,12 +83,13 @@ type layerRecord struct {
 	ChainID string `json:"chain_id,omitempty"`
 	Key     string `json:"key,omitempty"`
 	ID      string `json:"id,omitempty"`
+	Inside  string `json:"inside,omitempty"` // where Dir is a filesystem's image
 }
 
 func newLayerRecords(layers []runtimes.Layer) []layerRecord {
 	var out []layerRecord
 	for _, l := range layers {
-		out = append(out, layerRecord{l.Dir, l.DiffID, l.ChainID, l.Key, l.ID})
+		out = append(out, layerRecord{l.Dir, l.DiffID, l.ChainID, l.Key, l.ID, l.Inside})
 	}
 	return out
 }

@@ -187,15 +187,17 @@ func TestSnapshotterElsewhere(t *testing.T) {
 		return treetest.Put(tx, "v1|snapshots|ns/2/c", map[string]string{"id": "\x02", "kind": "\x02", "parent": "ns/1/" + chain, "createdat": at})
 	})
 	w.tree = treetest.Files(map[string]string{
-		"etc/containerd/config.toml":                                                "version = 2\n[plugins.\"io.containerd.snapshotter.v1.overlayfs\"]\n  root_path = \"/data/snap\"\n",
-		"var/lib/containerd/io.containerd.metadata.v1.bolt/meta.db":                 string(meta),
-		"data/snap/metadata.db":                                                     string(backend),
-		"var/lib/containerd-stargz-grpc/snapshotter/metadata.db":                    string(backend),
-		"var/lib/containerd/io.containerd.snapshotter.v1.native/metadata.db":        string(backend),
-		"var/lib/containerd/io.containerd.snapshotter.v1.erofs/metadata.db":         string(backend),
-		"var/lib/containerd/io.containerd.snapshotter.v1.zfs/metadata.db":           string(backend),
-		"var/lib/containerd/io.containerd.snapshotter.v1.btrfs/metadata.db":         "damaged",
-		"var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/empty": "",
+		"etc/containerd/config.toml":                                                    "version = 2\n[plugins.\"io.containerd.snapshotter.v1.overlayfs\"]\n  root_path = \"/data/snap\"\n",
+		"var/lib/containerd/io.containerd.metadata.v1.bolt/meta.db":                     string(meta),
+		"data/snap/metadata.db":                                                         string(backend),
+		"var/lib/containerd-stargz-grpc/snapshotter/metadata.db":                        string(backend),
+		"var/lib/containerd/io.containerd.snapshotter.v1.native/metadata.db":            string(backend),
+		"var/lib/containerd/io.containerd.snapshotter.v1.erofs/metadata.db":             string(backend),
+		"var/lib/containerd/io.containerd.snapshotter.v1.erofs/snapshots/1/layer.erofs": "x",
+		"var/lib/containerd/io.containerd.snapshotter.v1.erofs/snapshots/2/rwlayer.img": "x",
+		"var/lib/containerd/io.containerd.snapshotter.v1.zfs/metadata.db":               string(backend),
+		"var/lib/containerd/io.containerd.snapshotter.v1.btrfs/metadata.db":             "damaged",
+		"var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/empty":     "",
 	})
 	fsys := treetest.New(w.tree)
 	s, err := containerd.Open(fsys, fsys.Root(), "/var/lib/containerd")
@@ -223,7 +225,7 @@ func TestSnapshotterElsewhere(t *testing.T) {
 		{"c-overlayfs", "/data/snap/snapshots/2/fs", "/data/snap/snapshots/1/fs", runtimes.RootfsOverlay, "in a registry"},
 		{"c-stargz", "/var/lib/containerd-stargz-grpc/snapshotter/snapshots/2/fs", "/var/lib/containerd-stargz-grpc/snapshotter/snapshots/1/fs", runtimes.RootfsOverlay, "in a registry"},
 		{"c-native", root + "native/snapshots/2", root + "native/snapshots/1", runtimes.RootfsBind, "in a registry"},
-		{"c-erofs", root + "erofs/snapshots/2/fs", root + "erofs/snapshots/1/fs", runtimes.RootfsUnknown, `"erofs"`},
+		{"c-erofs", root + "erofs/snapshots/2/rwlayer.img", root + "erofs/snapshots/1/layer.erofs", runtimes.RootfsOverlay, "in a registry"},
 		{"c-zfs", "", "", runtimes.RootfsUnknown, `"zfs"`},
 	} {
 		r := got[c.id].Rootfs

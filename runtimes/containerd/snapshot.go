@@ -217,14 +217,18 @@ func (sn *snapshotter) layerDir(be *backend) string {
 			folder = "snapshots"
 		}
 		return fmt.Sprintf("%s/%s/%d", sn.dir, folder, be.id)
-	case "blockfile", "devmapper", "zfs":
+	case "blockfile":
+		return fmt.Sprintf("%s/snapshots/%d", sn.dir, be.id)
+	case "devmapper", "zfs":
 		return ""
 	}
 	return fmt.Sprintf("%s/snapshots/%d/fs", sn.dir, be.id)
 }
 
 // full says whether each snapshot of the snapshotter is a whole tree and not a difference.
-func (sn *snapshotter) full() bool { return sn.name == "native" || sn.name == "btrfs" }
+func (sn *snapshotter) full() bool {
+	return sn.name == "native" || sn.name == "btrfs" || sn.name == "blockfile"
+}
 
 // Rootfs names the folders of the snapshot called key in a namespace. Docker
 // 29 and later, and 23 and later with the feature containerd-snapshotter, keep a
@@ -273,15 +277,45 @@ func (s *Store) rootfs(ns *namespace, snapshotterName, key string) runtimes.Root
 	case r.Upper.Dir != "" && len(r.Lower) == 0, r.Upper.Dir == "" && len(r.Lower) == 1:
 		r.Kind = runtimes.RootfsBind
 	}
-	if sn.name == "fuse-overlayfs" {
-		r.Marks = runtimes.MarksFuse
-	}
 	switch sn.name {
-	case "blockfile", "devmapper", "zfs", "erofs":
+	case "fuse-overlayfs":
+		r.Marks = runtimes.MarksFuse
+	case "blockfile":
+		s.imageLayers(&r, func(l *runtimes.Layer, _ bool) { l.Image = true })
+	case "erofs":
+		s.imageLayers(&r, s.erofsLayer)
+	case "devmapper", "zfs":
 		r.Kind = runtimes.RootfsUnknown
 		r.Problem = fmt.Errorf("snapshotter %q: %w", sn.name, evidence.ErrUnsupported)
 	}
 	return r
+}
+
+func (s *Store) imageLayers(r *runtimes.Rootfs, set func(l *runtimes.Layer, upper bool)) {
+	if r.Upper.Dir != "" {
+		set(&r.Upper, true)
+	}
+	for i := range r.Lower {
+		set(&r.Lower[i], false)
+	}
+}
+
+// erofsLayer finds what a snapshot's files lie in: a layer that was committed in
+// layer.erofs, a container's changes in the folder fs or in an ext4 image, and in
+// fs too what wasn't converted: plugins/snapshots/erofs/erofs.go.
+func (s *Store) erofsLayer(l *runtimes.Layer, upper bool) {
+	above := strings.TrimSuffix(l.Dir, "/fs")
+	name, inside := "layer.erofs", ""
+	if upper {
+		name, inside = "rwlayer.img", "upper"
+	}
+	ino, err := evidence.Resolve(s.fsys, s.node, join(above, name), true)
+	if err != nil {
+		return
+	}
+	if info, err := s.fsys.Stat(ino); err == nil && info.Size > 0 {
+		l.Dir, l.Image, l.Inside = join(above, name), true, inside
+	}
 }
 
 // Snapshots yields every snapshot of every snapshotter, first those that a

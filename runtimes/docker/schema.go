@@ -11,6 +11,7 @@ const (
 	localLog        = "local-logs/container.log" // of the local log driver, which notes no path
 
 	imageDir     = "image" // image/<driver>/...
+	graphDir     = "graph" // before Docker 1.10
 	repositories = "repositories.json"
 	imageContent = "imagedb/content/sha256"
 	imageMeta    = "imagedb/metadata/sha256"

@@ -93,7 +93,19 @@ func isRoot(fsys evidence.FS, node evidence.Ino, root string) bool {
 			return true
 		}
 	}
-	return hasLayers(fsys, node, root) || hasContainer(fsys, node, root)
+	return hasLayers(fsys, node, root) || hasContainer(fsys, node, root) || hasGraph(fsys, node, root)
+}
+
+// hasGraph says whether the layout is that of Docker before 1.10, whose images
+// lie in graph/<id>/{json,layersize} and are named by repositories-<driver>: docs of
+// moby's migrate/v1.
+func hasGraph(fsys evidence.FS, node evidence.Ino, root string) bool {
+	for _, e := range list(fsys, node, root) {
+		if driver, ok := strings.CutPrefix(e.Name, "repositories-"); ok && exists(fsys, node, join(root, driver)) && exists(fsys, node, join(root, graphDir)) {
+			return true
+		}
+	}
+	return false
 }
 
 // hasLayers says whether an image store of any driver is there.
@@ -191,6 +203,10 @@ func (s *Store) short(path string) (string, error) {
 func (s *Store) load() {
 	s.containers = s.folder(join(s.root, containersDir))
 	s.drivers = make(map[string]*driver)
+	if hasGraph(s.fsys, s.node, s.root) {
+		s.problem(fmt.Errorf("%s: images and containers of Docker before 1.10, which are not read (a daemon of 1.10 to 24 moves them to %s): %w",
+			join(s.root, graphDir), join(s.root, imageDir), evidence.ErrUnsupported))
+	}
 	for _, e := range s.folder(join(s.root, imageDir)) {
 		d := s.driver(e.Name)
 		s.readLayers(d)

@@ -426,6 +426,7 @@ func TestRoots(t *testing.T) {
 		{"userns-remap", map[string]string{"var/lib/docker/100000.100000/" + sign: "", "var/lib/docker/" + sign: ""}, []string{"/var/lib/docker", "/var/lib/docker/100000.100000"}, ""},
 		{"rootless", map[string]string{"etc/passwd": "kim:x:1000:1000::/srv/kim:/bin/sh\n", "srv/kim/.local/share/docker/" + sign: ""}, []string{"/srv/kim/.local/share/docker"}, ""},
 		{"the tree itself", map[string]string{sign: ""}, []string{"/"}, ""},
+		{"version 1", map[string]string{"var/lib/docker/graph/x": "", "var/lib/docker/repositories-aufs": "{}", "var/lib/docker/aufs/x": ""}, []string{"/var/lib/docker"}, ""},
 		{"containers only", map[string]string{"var/lib/docker/containers/" + strings.Repeat("a", 64) + "/config.v2.json": "{}"}, []string{"/var/lib/docker"}, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -1,0 +1,102 @@
+package analyzer
+
+import (
+	"errors"
+	"fmt"
+
+	"lagan/evidence"
+	"lagan/overlay"
+	"lagan/runtimes"
+)
+
+// styledTree names a tree as a storage driver's marks make it look.
+type styledTree struct {
+	fsys  evidence.FS
+	marks runtimes.MarkStyle
+	user  bool
+}
+
+// openedImage is the filesystem in an image that lies on the node.
+type openedImage struct {
+	fsys evidence.FS
+	err  error
+}
+
+// layerPlace finds a layer: a folder of the store's tree, or one of a filesystem
+// whose image lies there. Its marks look as the kernel's overlayfs has them.
+func (n *Node) layerPlace(s Store, l runtimes.Layer, r runtimes.Rootfs) (evidence.FS, evidence.Ino, error) {
+	if !l.Image {
+		ino, err := n.layerRoot(s, l.Dir)
+		return n.markedTree(s.Tree, r), ino, err
+	}
+	fsys, err := n.imageTree(s, l.Dir)
+	if err != nil {
+		return nil, 0, err
+	}
+	ino, err := evidence.Resolve(fsys, fsys.Root(), l.Inside, false)
+	return n.markedTree(fsys, r), ino, err
+}
+
+// markedTree returns a tree with a storage driver's marks as overlay knows them.
+func (n *Node) markedTree(fsys evidence.FS, r runtimes.Rootfs) evidence.FS {
+	styles := map[runtimes.MarkStyle]overlay.Style{runtimes.MarksAUFS: overlay.StyleAUFS, runtimes.MarksFuse: overlay.StyleFuse}
+	style, ok := styles[r.Marks]
+	if !ok {
+		return fsys
+	}
+	n.layerMu.Lock()
+	defer n.layerMu.Unlock()
+	key := styledTree{fsys, r.Marks, r.UserXattr}
+	if n.objects.styled == nil {
+		n.objects.styled = make(map[styledTree]evidence.FS)
+	}
+	if n.objects.styled[key] == nil {
+		n.objects.styled[key] = overlay.Styled(fsys, style, r.UserXattr)
+	}
+	return n.objects.styled[key]
+}
+
+// imageTree opens the filesystem in a file of the store's tree.
+func (n *Node) imageTree(s Store, path string) (evidence.FS, error) {
+	n.layerMu.Lock()
+	defer n.layerMu.Unlock()
+	key := layerKey{s.Volume, path}
+	if o, ok := n.objects.opened[key]; ok {
+		return o.fsys, o.err
+	}
+	var o openedImage
+	o.fsys, o.err = n.openImageFile(s, path)
+	if n.objects.opened == nil {
+		n.objects.opened = make(map[layerKey]openedImage)
+	}
+	n.objects.opened[key] = o
+	return o.fsys, o.err
+}
+
+func (n *Node) openImageFile(s Store, path string) (fsys evidence.FS, err error) {
+	defer func() { // an image that a reader fails over is a gap of the views that need it
+		if r := recover(); r != nil {
+			fsys, err = nil, fmt.Errorf("%s: %w", path, n.panicError(r))
+		}
+	}()
+	ino, err := evidence.Resolve(s.Tree, s.Tree.Root(), path, true)
+	if err != nil {
+		return nil, err
+	}
+	file, err := s.Tree.Open(ino)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	warn := func(err error) { n.gap(s.Volume, path, err) }
+	for _, o := range openers {
+		fsys, err := o.open(file, file.Size(), evidence.Options{Warn: warn, NoJournal: n.options.NoJournal})
+		if errors.Is(err, evidence.ErrFormat) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: opening %s: %w", path, o.name, err)
+		}
+		return fsys, nil
+	}
+	return nil, fmt.Errorf("%s holds no filesystem that is known: %w", path, evidence.ErrFormat)
+}
