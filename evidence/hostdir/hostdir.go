@@ -1,19 +1,5 @@
 //go:build linux
 
-// Package hostdir reads a folder of the analyst's machine, where a node's
-// filesystem is mounted or was copied to, as an evidence.FS.
-//
-// A path is walked from the folder one name at a time, with O_NOFOLLOW, so
-// that no link is followed, neither out of the folder nor within it, and a
-// tree that changes meanwhile can't lead out either. Devices, pipes and sockets are
-// never opened. Access times stay as they are where the process may ask for that.
-//
-// A handle stands for a path: hard links are several handles with one
-// Info.Inode. Mounts below the folder are entered, and Boundaries names them;
-// the kernel's own filesystems (proc, sysfs, ...) are not, with a warning.
-//
-// Without CAP_SYS_ADMIN the kernel hides trusted.* attributes, in which
-// overlayfs keeps its opaque folders and redirects; one warning says so.
 package hostdir
 
 import (
@@ -24,18 +10,12 @@ import (
 	"io/fs"
 	"iter"
 	"slices"
-	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
 
 	"lagan/evidence"
 )
-
-const root evidence.Ino = 1
-
-// maxDepth bounds the names of one path, as evidence.Walk does.
-const maxDepth = 4096
 
 // The number of folders and files that are open at a time; 1024 is the usual limit of a process.
 const (
@@ -45,21 +25,14 @@ const (
 
 // FS is the tree below a folder. It has to be closed.
 type FS struct {
-	top  int // descriptor of the folder
-	opts evidence.Options
+	top   int // descriptor of the folder
+	opts  evidence.Options
+	names *nameTable
 
 	mu         sync.Mutex
-	nodes      []node // by Ino; 0 and root are placeholders
-	byName     map[node]evidence.Ino
 	boundaries map[evidence.Ino]string // mount points below the folder: path
 
 	dirs, files fdCache
-}
-
-// node is a name in a folder.
-type node struct {
-	parent evidence.Ino
-	name   string
 }
 
 // Open opens the folder at path, links in path itself being followed.
@@ -71,8 +44,7 @@ func Open(path string, o evidence.Options) (*FS, error) {
 	f := &FS{
 		top:        fd,
 		opts:       o,
-		nodes:      make([]node, root+1),
-		byName:     map[node]evidence.Ino{},
+		names:      newNames(),
 		boundaries: map[evidence.Ino]string{},
 		dirs:       newCache(openDirs),
 		files:      newCache(openFiles),
@@ -141,7 +113,7 @@ func (f *FS) Lookup(dir evidence.Ino, name string) (evidence.Entry, error) {
 	case err != nil:
 		return evidence.Entry{}, f.fail("stat", dir, err)
 	}
-	return evidence.Entry{Name: name, Ino: f.handle(dir, name), Type: evidence.TypeOfMode(st.Mode)}, nil
+	return evidence.Entry{Name: name, Ino: f.names.handle(dir, name), Type: evidence.TypeOfMode(st.Mode)}, nil
 }
 
 // ReadDir yields the entries in the order in which the kernel gives them.
@@ -170,7 +142,7 @@ func (f *FS) ReadDir(dir evidence.Ino) iter.Seq2[evidence.Entry, error] {
 				if !validName(d.name) {
 					continue // . and ..
 				}
-				if !yield(evidence.Entry{Name: d.name, Ino: f.handle(dir, d.name), Type: d.typ}, nil) {
+				if !yield(evidence.Entry{Name: d.name, Ino: f.names.handle(dir, d.name), Type: d.typ}, nil) {
 					return
 				}
 			}
@@ -265,36 +237,13 @@ func (f *FS) openFile(ino evidence.Ino) (int, error) {
 	return fd, nil
 }
 
-// handle returns the handle of a name in a folder, a new one where it is met first.
-func (f *FS) handle(dir evidence.Ino, name string) evidence.Ino {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	n := node{dir, name}
-	if ino, ok := f.byName[n]; ok {
-		return ino
-	}
-	ino := evidence.Ino(len(f.nodes))
-	f.nodes = append(f.nodes, n)
-	f.byName[n] = ino
-	return ino
-}
-
-func (f *FS) node(ino evidence.Ino) (node, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if ino <= root || ino >= evidence.Ino(len(f.nodes)) {
-		return node{}, fs.ErrNotExist
-	}
-	return f.nodes[ino], nil
-}
-
 // place returns the descriptor of the folder that a handle's name stands in, to
 // be given back with done; for the root, its own descriptor and no name.
 func (f *FS) place(ino evidence.Ino) (fd int, name string, done func(), err error) {
 	if ino == root {
 		return f.top, "", func() {}, nil
 	}
-	n, err := f.node(ino)
+	n, err := f.names.node(ino)
 	if err != nil {
 		return 0, "", nil, err
 	}
@@ -325,14 +274,14 @@ func (f *FS) dir(ino evidence.Ino) (fd int, done func(), err error) {
 			return 0, nil, unix.ENAMETOOLONG
 		}
 		below = append(below, at)
-		n, err := f.node(at)
+		n, err := f.names.node(at)
 		if err != nil {
 			return 0, nil, err
 		}
 		at = n.parent
 	}
 	for _, at := range slices.Backward(below) {
-		n, err := f.node(at)
+		n, err := f.names.node(at)
 		if err != nil {
 			done()
 			return 0, nil, err
@@ -380,7 +329,7 @@ func (f *FS) list(ino evidence.Ino) (int, error) {
 
 // note records a mount point and reports whether it is a new one.
 func (f *FS) note(ino evidence.Ino) bool {
-	p := f.path(ino)
+	p := f.names.path(ino)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	_, known := f.boundaries[ino]
@@ -388,27 +337,8 @@ func (f *FS) note(ino evidence.Ino) bool {
 	return !known
 }
 
-// path returns a handle's path below the folder.
-func (f *FS) path(ino evidence.Ino) string {
-	var names []string
-	for range maxDepth {
-		n, err := f.node(ino)
-		if err != nil {
-			break
-		}
-		names = append(names, n.name)
-		ino = n.parent
-	}
-	slices.Reverse(names)
-	return cmp.Or(strings.Join(names, "/"), ".")
-}
-
 func (f *FS) fail(op string, ino evidence.Ino, err error) error {
-	return &fs.PathError{Op: op, Path: f.path(ino), Err: err}
-}
-
-func validName(name string) bool {
-	return name != "" && name != "." && name != ".." && !strings.ContainsAny(name, "/\x00")
+	return &fs.PathError{Op: op, Path: f.names.path(ino), Err: err}
 }
 
 var (

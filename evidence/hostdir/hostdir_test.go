@@ -153,8 +153,8 @@ func TestNothingEscapes(t *testing.T) {
 	}
 	// A second FS whose folders aren't open yet.
 	g := open(t, top)
-	a := g.handle(root, "a")
-	if _, err := g.Stat(g.handle(a, "file")); err == nil {
+	a := g.names.handle(root, "a")
+	if _, err := g.Stat(g.names.handle(a, "file")); err == nil {
 		t.Error("a link was followed as if it were a folder")
 	}
 	for _, err := range g.ReadDir(a) {
@@ -274,6 +274,46 @@ func TestManyAndDeep(t *testing.T) {
 	}
 	if open := len(f.dirs.byIno) + len(f.files.byIno); open > openDirs+openFiles {
 		t.Errorf("%d descriptors are open", open)
+	}
+}
+
+// TestPortable walks and reads by what other systems have.
+func TestPortable(t *testing.T) {
+	top := tree(t)
+	warned := 0
+	f, err := openPortable(top, evidence.Options{Warn: func(error) { warned++ }})
+	must(t, err)
+	defer f.Close()
+	linux := open(t, top)
+	var got, want []string
+	list := func(fsys evidence.FS, out *[]string) {
+		must(t, evidence.Walk(fsys, fsys.Root(), func(p string, _ evidence.Entry, i evidence.Info, err error) error {
+			*out = append(*out, fmt.Sprintf("%q %v %o %d %v %v", p, i.Type, i.Perm, i.Size, i.Mtime, err))
+			return nil
+		}))
+	}
+	list(f, &got)
+	list(linux, &want)
+	if strings.Join(got, "\n") != strings.Join(want, "\n") || warned != 1 {
+		t.Errorf("got\n%s\nwant\n%s\n%d warnings", strings.Join(got, "\n"), strings.Join(want, "\n"), warned)
+	}
+	if b, err := evidence.ReadFile(f, f.Root(), "a/file", 100); string(b) != "content" || err != nil {
+		t.Errorf("got %q, %v", b, err)
+	}
+	for _, p := range []string{"up/secret", "a/escape", "absolute/passwd", "../outside/secret", "fifo"} {
+		if b, err := evidence.ReadFile(f, f.Root(), p, 1<<20); err == nil {
+			t.Errorf("%s gave %q", p, b)
+		}
+	}
+	link, err := evidence.Lookup(f, f.Root(), "up")
+	must(t, err)
+	if target, err := f.ReadLink(link.Ino); target != "../../outside" || err != nil {
+		t.Errorf("link: %q, %v", target, err)
+	}
+	for _, err := range f.ReadDir(link.Ino) {
+		if err == nil {
+			t.Error("a link was listed")
+		}
 	}
 }
 
