@@ -147,6 +147,9 @@ func (t *Tree) layerOf(ino evidence.Ino) layerName {
 		return t.layers[0]
 	}
 	i, _, err := o.Origin(ino)
+	if errors.Is(err, errMounted) {
+		return layerName{name: "mount"}
+	}
 	if err != nil || i < 0 || i >= len(t.layers) {
 		return layerName{}
 	}

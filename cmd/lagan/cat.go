@@ -11,7 +11,8 @@ import (
 )
 
 func newCatCommand(u *ui) *cobra.Command {
-	return u.command(verb{
+	var mounts bool
+	cmd := u.command(verb{
 		use:   "cat EVIDENCE CONTAINER PATH",
 		short: "print one file of a container's merged view, or of the node",
 		long:  "Print a file. Symbolic links are followed inside the container and never leave it.",
@@ -21,7 +22,7 @@ func newCatCommand(u *ui) *cobra.Command {
   lagan cat node.img.zst tomcat-prod /tmp/kdevtmpfsi -o kdevtmpfsi`,
 		min: 3, max: 3,
 		run: func(n *analyzer.Node, args []string) error {
-			tree, err := n.FindTree(args[1])
+			tree, err := findTree(n, args[1], mounts)
 			if err != nil {
 				return err
 			}
@@ -46,4 +47,6 @@ func newCatCommand(u *ui) *cobra.Command {
 			})
 		},
 	})
+	cmd.Flags().BoolVar(&mounts, "mounts", false, "with the container's volumes and bind mounts in their places")
+	return cmd
 }

@@ -11,6 +11,7 @@ import (
 
 func newLsCommand(u *ui) *cobra.Command {
 	var o analyzer.ListOptions
+	var mounts bool
 	cmd := u.command(verb{
 		use:   "ls EVIDENCE CONTAINER [PATH]",
 		short: "list files of a container's merged view, or of the node",
@@ -25,17 +26,30 @@ func newLsCommand(u *ui) *cobra.Command {
 			if len(args) > 2 {
 				path = args[2]
 			}
-			return u.ls(n, args[1], path, o)
+			return u.ls(n, args[1], path, mounts, o)
 		},
 	})
 	cmd.Flags().BoolVarP(&o.Recursive, "recursive", "R", false, "the path itself and everything below it")
 	cmd.Flags().BoolVar(&o.Hash, "hash", false, "add each regular file's SHA-256")
 	cmd.Flags().BoolVar(&o.UpperOnly, "upper", false, "only what the container wrote")
+	cmd.Flags().BoolVar(&mounts, "mounts", false, "with the container's volumes and bind mounts in their places")
 	return cmd
 }
 
-func (u *ui) ls(n *analyzer.Node, spec, path string, o analyzer.ListOptions) error {
+// findTree returns the tree that an argument names, with what was mounted into it if that is asked for.
+func findTree(n *analyzer.Node, spec string, mounts bool) (*analyzer.Tree, error) {
 	tree, err := n.FindTree(spec)
+	if err != nil || !mounts {
+		return tree, err
+	}
+	if tree.Container == nil {
+		return nil, usageError{fmt.Errorf("--mounts: %s is not a container, only they have mounts", spec)}
+	}
+	return n.WithMounts(tree)
+}
+
+func (u *ui) ls(n *analyzer.Node, spec, path string, mounts bool, o analyzer.ListOptions) error {
+	tree, err := findTree(n, spec, mounts)
 	if err != nil {
 		return err
 	}
