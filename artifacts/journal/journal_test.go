@@ -221,6 +221,7 @@ func TestPayloads(t *testing.T) {
 		{"zstd", packedZstd, z.EncodeAll(long[:5008], nil), 5000, false, nil},
 		{"zstd, over the window", packedZstd, z.EncodeAll(long, nil), MaxValue, true, nil},
 		{"lz4 of too few bytes", packedLZ4, append(binary.LittleEndian.AppendUint64(nil, 1<<40), "abc"...), 0, false, evidence.ErrCorrupt},
+		{"lz4 of nothing", packedLZ4, append(make([]byte, 8), "abc"...), 0, false, evidence.ErrCorrupt},
 		{"lz4 of too many bytes", packedLZ4, append(binary.LittleEndian.AppendUint64(nil, maxBlock+1), make([]byte, 1<<20)...), 0, false, evidence.ErrUnsupported},
 		{"no xz", packedXZ, []byte("MESSAGE=0123456789012345678901234567890"), 0, false, evidence.ErrUnsupported},
 		{"no zstd", packedZstd, []byte("MESSAGE=0123"), 0, false, evidence.ErrCorrupt},

@@ -104,7 +104,7 @@ func (u *unpacker) lz4(in []byte) ([]byte, bool, error) {
 	}
 	size := binary.LittleEndian.Uint64(in)
 	in = in[8:]
-	if size > uint64(len(in))*255 { // more than lz4 can make of it
+	if size == 0 || size > uint64(len(in))*255 { // nothing, or more than lz4 can make of it
 		return nil, false, fmt.Errorf("lz4: %d bytes say that they are %d", len(in), size)
 	}
 	if size > maxBlock {
