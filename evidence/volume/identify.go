@@ -18,9 +18,6 @@ type magic struct {
 // LVM or RAID, may show the remainder of an earlier filesystem behind it.
 var magics = []magic{
 	{"crypto_LUKS", 0, "LUKS\xba\xbe"},
-	{"crypto_LUKS", 0x4000, "SKUL\xba\xbe"}, // the second header of LUKS2
-	{"crypto_LUKS", 0x8000, "SKUL\xba\xbe"},
-	{"crypto_LUKS", 0x10000, "SKUL\xba\xbe"},
 	{"BitLocker", 3, "-FVE-FS-"},
 	{"linux_raid_member", 0, "\xfc\x4e\x2b\xa9\x01\x00\x00\x00"},      // v1.1
 	{"linux_raid_member", 0x1000, "\xfc\x4e\x2b\xa9\x01\x00\x00\x00"}, // v1.2
@@ -94,6 +91,12 @@ func Identify(r io.ReaderAt) string {
 	}
 	if name := extName(b); name != "" {
 		return name
+	}
+	// The second header of LUKS2 counts where nothing was put over the first.
+	for _, off := range []int{0x4000, 0x8000, 0x10000} {
+		if hasAt(b, off, "SKUL\xba\xbe") {
+			return "crypto_LUKS"
+		}
 	}
 	return identifyFar(r)
 }
