@@ -207,8 +207,10 @@ func (c *churner) step() {
 	case 18:
 		unix.Renameat2(unix.AT_FDCWD, file, unix.AT_FDCWD, other, unix.RENAME_EXCHANGE)
 	case 19:
-		for i := range 1 + rng.IntN(40) {
-			os.Link(file, fmt.Sprintf("%s-%s-%d", fresh, strings.Repeat("x", 100), i))
+		// Not too many: Linux 6.18 dies of a log that makes an item of
+		// references outgrow half a leaf (BUG in btrfs_extend_item).
+		for i := range 1 + rng.IntN(8) {
+			os.Link(file, fmt.Sprintf("%s-%d", fresh, i))
 		}
 	}
 	if rng.IntN(2) == 0 {

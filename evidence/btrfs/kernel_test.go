@@ -162,7 +162,11 @@ func TestKernel(t *testing.T) {
 			dir, umount = mount(t, images, ",ro")
 			want := truth(t, dir)
 			umount()
-			compare(t, readAll(t, open(t, images, evidence.Options{})), want, time.Time{})
+			f := open(t, images, evidence.Options{})
+			compare(t, readAll(t, f), want, time.Time{})
+			if extra := unnamed(f); len(extra) > 0 {
+				t.Errorf("inodes %#x have no name", extra)
+			}
 		})
 	}
 }
@@ -315,5 +319,13 @@ func crash(t *testing.T, seed uint64, mkfs []string, options string) {
 		}
 	}})
 	compare(t, readAll(t, f), want, start)
+	recovered := open(t, []string{scratch}, evidence.Options{})
+	if got, want := unnamed(f), unnamed(recovered); !slices.Equal(got, want) {
+		t.Errorf("inodes %#x have no name, in the kernel's recovered copy %#x", got, want)
+		if keep := os.Getenv("LAGAN_KEEP"); keep != "" {
+			run(t, "cp", "--sparse=always", copied, keep)
+			run(t, "cp", "--sparse=always", scratch, keep+".recovered")
+		}
+	}
 	t.Logf("%d paths, journal %+v", len(want), f.Describe().Journal)
 }

@@ -102,7 +102,6 @@ func (p *replayer) refs(it item) {
 		p.note(evidence.ErrCorrupt)
 		return
 	}
-	searched := false
 	for r := range refsOf(it) {
 		// A directory that isn't there was not logged: the names in it go.
 		if p.get(key{r.dir, itemInode, 0}) == nil {
@@ -111,11 +110,8 @@ func (p *replayer) refs(it item) {
 		if p.inDir(r, object) {
 			continue
 		}
-		if !searched {
-			searched = true
-			if !p.resolve(it.key.typ, r, object) {
-				return
-			}
+		if !p.resolve(r, object) {
+			return
 		}
 		own := key{object, it.key.typ, r.dir}
 		if it.key.typ == itemInodeExtra {
@@ -123,10 +119,6 @@ func (p *replayer) refs(it item) {
 		}
 		if hasRef(p.get(own), it.key.typ, r.dir, r.name) {
 			p.unlink(r.dir, object, r.name) // it has another index
-		}
-		// Another inode has the name, which comes later in the log.
-		if d, ok := findName(p.get(key{r.dir, itemDir, nameHash(r.name)}), r.name); ok && d.location.typ == itemInode {
-			p.unlink(r.dir, d.location.object, r.name)
 		}
 		p.link(r.dir, object, r.name, r.index)
 	}
@@ -153,7 +145,7 @@ func (p *replayer) inDir(r ref, object uint64) bool {
 // resolve unlinks what stands in the way of a reference: names of the inode
 // that the log doesn't have, and entries with its index or name
 // (__add_inode_ref). It returns false for the root directory's own reference.
-func (p *replayer) resolve(typ uint8, r ref, object uint64) bool {
+func (p *replayer) resolve(r ref, object uint64) bool {
 	plain := key{object, itemInodeRef, r.dir}
 	if old := p.get(plain); old != nil {
 		if object == r.dir {
