@@ -50,6 +50,12 @@ func (t *teller) all() error {
 			return err
 		}
 	}
+	if err := t.artifacts(); err != nil {
+		return err
+	}
+	if err := t.journals(); err != nil {
+		return err
+	}
 	return t.gaps()
 }
 

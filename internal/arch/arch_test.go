@@ -41,7 +41,7 @@ var ranks = []struct {
 	{"runtimes/...", []string{"evidence", "runtimes", "internal/bin"}},
 	{"layers", []string{"evidence", "internal/bin"}},
 	{"overlay", []string{"evidence", "internal/bin"}},
-	{"artifacts/...", []string{"evidence", "internal/bin", "internal/text"}},
+	{"artifacts/...", []string{"evidence", "artifacts/lines", "artifacts/stamp", "internal/bin", "internal/text"}},
 	{"timeline", []string{"internal/text"}},
 	{"analyzer", []string{"evidence/...", "runtimes/...", "layers", "overlay", "artifacts/...", "timeline"}},
 	{"cmd/lagan", []string{"analyzer", "evidence", "runtimes", "layers", "timeline", "internal/text"}},
