@@ -273,13 +273,17 @@ func TestDegraded(t *testing.T) {
 }
 
 // TestCrashes makes copies of a busy filesystem and compares them with what
-// the kernel recovers. LAGAN_CRASHES is how many.
+// the kernel recovers. LAGAN_CRASHES is how many. It is not part of ordinary
+// runs, nor of CI: such a copy is not always one that a power cut could have
+// left, and Linux 6.18 was seen to stop at a BUG (fs/btrfs/ctree.c) while it
+// recovered one, after which every sync(2) of the machine hangs. Run it where
+// the machine may be lost; testdata has crashes that were kept.
 func TestCrashes(t *testing.T) {
-	needs(t, "cp", "fallocate", "btrfs")
-	rounds := 1
-	if n, err := strconv.Atoi(os.Getenv("LAGAN_CRASHES")); err == nil {
-		rounds = n
+	rounds, err := strconv.Atoi(os.Getenv("LAGAN_CRASHES"))
+	if err != nil || rounds < 1 {
+		t.Skip("LAGAN_CRASHES is not set: recovering such copies can bring the machine's kernel down")
 	}
+	needs(t, "cp", "fallocate", "btrfs")
 	kinds := []struct {
 		mkfs  []string
 		mount string
