@@ -20,6 +20,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"unicode/utf8"
 
@@ -48,6 +49,10 @@ type Image interface {
 type Options struct {
 	// TempDir is where a compressed image is unpacked; os.TempDir() if empty.
 	TempDir string
+	// CacheDir, if set, is where an unpacked image is kept for the next time,
+	// as a sparse file named after the identity of what it was unpacked from. It
+	// takes the place of TempDir. Images with damage are not kept.
+	CacheDir string
 	// Parents are the files that may serve as what an image holds only the
 	// changes of: a qcow2's backing file, a VMDK's or VHD's parent.
 	Parents []string
@@ -60,6 +65,8 @@ type Options struct {
 	Warn func(error)
 	// Progress, if set, is told how many of the file's bytes were unpacked.
 	Progress func(done, total int64)
+
+	identity string // of the file and the wrappings that were taken off it, for CacheDir
 }
 
 func (o Options) warn(err error) {
@@ -110,6 +117,7 @@ func open(ctx context.Context, path string, o Options, depth int) (*disk, error)
 	if err != nil {
 		return nil, err
 	}
+	o.identity = f.identity()
 	op := &opener{ctx: ctx, path: path, o: o, depth: depth, device: f.device, about: Description{Files: 1}}
 	op.open = append(op.open, f)
 	b, err := op.join(f)
@@ -156,6 +164,7 @@ func (op *opener) unwrap(b blob) (*disk, error) {
 			}
 			break
 		}
+		op.o.identity += "\n" + w.name
 		inner, err := w.open(op.ctx, b, op.o)
 		if err != nil {
 			return nil, fmt.Errorf("unpacking %q (%s): %w", op.path, w.name, err)
@@ -228,6 +237,17 @@ type file struct {
 }
 
 func (f *file) Size() int64 { return f.size }
+
+// identity tells a file from all others and from itself after a change; "" for
+// a device, which doesn't say when it changed.
+func (f *file) identity() string {
+	path, err := filepath.Abs(f.Name())
+	st, statErr := f.Stat()
+	if err != nil || statErr != nil || f.device {
+		return ""
+	}
+	return fmt.Sprintf("%s\n%d\n%d", path, st.Size(), st.ModTime().UnixNano())
+}
 
 // openFile opens a regular file or a block device; anything else, a pipe for
 // one, is refused before it is opened.

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -267,6 +268,48 @@ func TestBomb(t *testing.T) {
 	got, _, warned, err := openBytes(t, zstdBomb(2000), Options{MaxSize: 100 << 20})
 	if err != nil || len(got) < 100<<20 || len(warned) != 1 || !errors.Is(warned[0], evidence.ErrUnsupported) {
 		t.Errorf("%d bytes, %v, %v", len(got), warned, err)
+	}
+}
+
+// TestCache unpacks once, and again after the file has changed.
+func TestCache(t *testing.T) {
+	d := sparseDisk()[:100_000]
+	path, cache := imagetest.Write(t, "disk", gzipped(d)), t.TempDir()
+	read := func() (string, []string) {
+		t.Helper()
+		unpacked := "kept"
+		im, err := Open(context.Background(), path, Options{CacheDir: cache, Progress: func(int64, int64) { unpacked = "unpacked" }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer im.Close()
+		imagetest.Compare(t, im, d)
+		if im.Format() != "gzip+raw" {
+			t.Errorf("format %s", im.Format())
+		}
+		names, _ := filepath.Glob(filepath.Join(cache, "*"))
+		return unpacked, names
+	}
+	if how, names := read(); how != "unpacked" || len(names) != 1 {
+		if runtime.GOOS != "linux" {
+			t.Skip("nothing is kept on this system")
+		}
+		t.Fatalf("%s, %q are kept", how, names)
+	}
+	if how, names := read(); how != "kept" || len(names) != 1 {
+		t.Errorf("%s, %q are kept", how, names)
+	}
+	d = d[:90_000]
+	if err := os.WriteFile(path, gzipped(d), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if how, names := read(); how != "unpacked" || len(names) != 2 {
+		t.Errorf("changed: %s, %q are kept", how, names)
+	}
+	broken := gzipped(d)
+	path = imagetest.Write(t, "broken", broken[:len(broken)-3])
+	if how, names := read(); how != "unpacked" || len(names) != 2 {
+		t.Errorf("damaged: %s, %q are kept", how, names)
 	}
 }
 

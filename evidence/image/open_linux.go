@@ -2,6 +2,7 @@ package image
 
 import (
 	"errors"
+	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -23,7 +24,7 @@ func openQuiet(path string) (*os.File, error) {
 // openUnnamed makes a file in dir that never has a name, or nil where the
 // filesystem can't (O_TMPFILE).
 func openUnnamed(dir string) *os.File {
-	f, err := os.OpenFile(dir, os.O_RDWR|unix.O_TMPFILE|unix.O_EXCL, 0o600)
+	f, err := os.OpenFile(dir, os.O_RDWR|unix.O_TMPFILE, 0o600)
 	if err != nil {
 		return nil
 	}
@@ -37,4 +38,9 @@ func freeSpace(f *os.File) (int64, bool) {
 		return 0, false
 	}
 	return int64(st.Bavail) * st.Bsize, true
+}
+
+// keep gives a file of openUnnamed a name, at once and with all that is in it.
+func keep(f *os.File, path string) error {
+	return unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", f.Fd()), unix.AT_FDCWD, path, unix.AT_SYMLINK_FOLLOW)
 }

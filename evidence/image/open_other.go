@@ -3,6 +3,7 @@
 package image
 
 import (
+	"errors"
 	"os"
 	"syscall"
 )
@@ -18,3 +19,6 @@ func openUnnamed(string) *os.File { return nil }
 
 // freeSpace says that the free space isn't known: a full disk then shows in the write.
 func freeSpace(*os.File) (int64, bool) { return 0, false }
+
+// keep can't name a file afterwards on this system.
+func keep(*os.File, string) error { return errors.ErrUnsupported }

@@ -3,10 +3,13 @@ package image
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"sync/atomic"
 
@@ -44,30 +47,78 @@ type unpacker func(src *source, o Options) (io.ReadCloser, error)
 // spooler returns the opener of a wrapper that is unpacked as a stream.
 func spooler(unpack unpacker) func(context.Context, blob, Options) (blob, error) {
 	return func(ctx context.Context, b blob, o Options) (blob, error) {
-		src := &source{r: b, size: b.Size()}
-		s, err := newSpool(o.TempDir, b.Size())
+		kept := o.cachePath()
+		if s := openKept(kept); s != nil {
+			return s, nil
+		}
+		dir := o.TempDir
+		if kept != "" {
+			dir = o.CacheDir
+		}
+		s, err := newSpool(dir, b.Size())
 		if err != nil {
 			return nil, err
 		}
-		r, err := unpack(src, o)
-		if err != nil {
+		damaged := false
+		warn := o.Warn
+		o.Warn = func(err error) {
+			damaged = true
+			if warn != nil {
+				warn(err)
+			}
+		}
+		if err := s.unpack(ctx, unpack, b, o); err != nil {
 			s.Close()
 			return nil, err
 		}
-		err = s.fill(ctx, r, src, o)
-		r.Close()
-		r = nil
-		// A decoder's window may be most of the heap. Left to the collector, as
-		// much again would be used before it is freed.
-		if s.size > largeHeap {
-			debug.FreeOSMemory()
-		}
-		if err != nil {
-			s.Close()
-			return nil, err
+		if kept != "" && !damaged {
+			keep(s.File, kept) // where that can't be done, the next time takes as long as this one
 		}
 		return s, nil
 	}
+}
+
+// unpack fills the spool with what comes out of b.
+func (s *spool) unpack(ctx context.Context, unpack unpacker, b blob, o Options) error {
+	src := &source{r: b, size: b.Size()}
+	r, err := unpack(src, o)
+	if err != nil {
+		return err
+	}
+	err = s.fill(ctx, r, src, o)
+	r.Close()
+	r = nil
+	// A decoder's window may be most of the heap. Left to the collector, as
+	// much again would be used before it is freed.
+	if s.size > largeHeap {
+		debug.FreeOSMemory()
+	}
+	return err
+}
+
+// cachePath returns the name under which an unpacked file is kept, or "".
+func (o Options) cachePath() string {
+	if o.CacheDir == "" || o.identity == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(o.identity))
+	return filepath.Join(o.CacheDir, "lagan-"+hex.EncodeToString(sum[:16])+".raw")
+}
+
+// openKept opens a file that was kept, or returns nil.
+func openKept(path string) *spool {
+	if path == "" {
+		return nil
+	}
+	st, err := os.Lstat(path)
+	if err != nil || !st.Mode().IsRegular() || st.Mode().Perm()&0o022 != 0 {
+		return nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil
+	}
+	return &spool{File: f, size: st.Size()}
 }
 
 // source reads the compressed file and counts how far that went.
