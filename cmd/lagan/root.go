@@ -115,7 +115,7 @@ func newRootCommand(u *ui) *cobra.Command {
 	cmd.AddCommand(
 		newInfoCommand(u), newContainersCommand(u), newImagesCommand(u), newInspectCommand(u),
 		newPodsCommand(u), newSnapshotsCommand(u), newContentsCommand(u), newVolumesCommand(u), newNetworksCommand(u), newNamespacesCommand(u), newTasksCommand(u), newWhichCommand(u),
-		newLsCommand(u), newCatCommand(u), newDiffCommand(u), newTimelineCommand(u), newRecoverCommand(u),
+		newLsCommand(u), newCatCommand(u), newDiffCommand(u), newLogsCommand(u), newTimelineCommand(u), newRecoverCommand(u),
 		newVerifyCommand(u), newHistoryCommand(u),
 	)
 	return cmd
