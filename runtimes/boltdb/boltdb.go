@@ -63,6 +63,7 @@ func Open(r io.ReaderAt, size int64, warn func(error)) (*DB, error) {
 	if warn == nil {
 		warn = func(error) {}
 	}
+	r = &blocks{r: r, size: size}
 	metas, err := readMetas(r, size, warn)
 	if err != nil {
 		return nil, err

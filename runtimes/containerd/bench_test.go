@@ -124,6 +124,11 @@ func TestBigNode(t *testing.T) {
 		many, some = 5000, 500
 	}
 	fsys := big(t, many, some, 10)
+	if dir := os.Getenv("LAGAN_BIG_NODE_DIR"); dir != "" { // for a measurement of the whole program
+		if err := os.CopyFS(dir, fsys.FS()); err != nil {
+			t.Fatal(err)
+		}
+	}
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)

@@ -26,6 +26,9 @@ func New(fsys fs.FS) *Tree {
 	return &Tree{fsys: fsys, paths: []string{"", "."}, inos: map[string]evidence.Ino{".": 1}}
 }
 
+// FS returns what the tree is made of.
+func (t *Tree) FS() fs.FS { return t.fsys }
+
 // Root returns the root's inode.
 func (t *Tree) Root() evidence.Ino { return 1 }
 
