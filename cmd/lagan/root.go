@@ -116,7 +116,7 @@ func newRootCommand(u *ui) *cobra.Command {
 		newInfoCommand(u), newContainersCommand(u), newImagesCommand(u), newInspectCommand(u),
 		newPodsCommand(u), newSnapshotsCommand(u), newContentsCommand(u), newVolumesCommand(u), newNetworksCommand(u), newNamespacesCommand(u), newTasksCommand(u), newWhichCommand(u),
 		newLsCommand(u), newCatCommand(u), newDiffCommand(u), newLogsCommand(u), newTimelineCommand(u), newRecoverCommand(u),
-		newVerifyCommand(u), newHistoryCommand(u),
+		newVerifyCommand(u), newHistoryCommand(u), newExportCommand(u),
 	)
 	return cmd
 }
