@@ -223,7 +223,7 @@ func (f *FS) ReadLink(ino evidence.Ino) (string, error) {
 	if evidence.TypeOfMode(uint16(i.mode)) != evidence.TypeSymlink {
 		return "", fmt.Errorf("subvolume %d, inode %d is no symbolic link: %w", v.id, object, fs.ErrInvalid)
 	}
-	if i.size >= maxTarget {
+	if i.size == 0 || i.size >= maxTarget {
 		return "", fmt.Errorf("subvolume %d, inode %d: link target of %d bytes: %w", v.id, object, i.size, evidence.ErrCorrupt)
 	}
 	r, err := v.reader(object, i)
@@ -231,8 +231,8 @@ func (f *FS) ReadLink(ino evidence.Ino) (string, error) {
 		return "", err
 	}
 	b := make([]byte, i.size)
-	if _, err := r.ReadAt(b, 0); err != nil {
-		return "", err
+	if n, err := r.ReadAt(b, 0); n < len(b) {
+		return "", fmt.Errorf("subvolume %d, inode %d: link target: %w", v.id, object, err)
 	}
 	return string(b), nil
 }
