@@ -56,6 +56,9 @@ func (t *teller) all() error {
 	if err := t.journals(); err != nil {
 		return err
 	}
+	if err := t.audits(); err != nil {
+		return err
+	}
 	return t.gaps()
 }
 

@@ -111,7 +111,7 @@ func Read(r io.Reader) iter.Seq2[Event, error] {
 func parse(b []byte) (Event, error) {
 	var v event
 	if err := json.Unmarshal(b, &v); err != nil {
-		return Event{}, fmt.Errorf("no JSON of an audit event: %v: %w", err, evidence.ErrCorrupt)
+		return Event{}, fmt.Errorf("no JSON of an audit event: %w: %w", err, evidence.ErrCorrupt)
 	}
 	if v.Kind != "Event" || !strings.HasPrefix(v.API, "audit.k8s.io/") {
 		return Event{}, fmt.Errorf("kind %.60q of %.60q is no audit event: %w", v.Kind, v.API, evidence.ErrCorrupt)
