@@ -96,7 +96,7 @@ func TestJoin(t *testing.T) {
 			name: "a volume at /var, over what is there, and one below it",
 			trees: func() []*memfs.FS {
 				log := memfs.New()
-				log.File("syslog", "x")
+				log.File("data", "x")
 				data := memfs.New()
 				data.Dir("log")
 				data.File("lib/x", "x")
@@ -104,8 +104,8 @@ func TestJoin(t *testing.T) {
 				root.File("var/hidden", "x")
 				return []*memfs.FS{log, data, root}
 			},
-			want: "/etc/fstab /etc/os-release /var/lib/x /var/log/syslog",
-			told: "NODE:/etc/fstab NODE:/etc/os-release NODE:/var/lib/x NODE:/var/log/syslog VOLUME:3:/var/hidden",
+			want: "/etc/fstab /etc/os-release /var/lib/x /var/log/data",
+			told: "NODE:/etc/fstab NODE:/etc/os-release NODE:/var/lib/x NODE:/var/log/data VOLUME:3:/var/hidden",
 		},
 		{
 			name: "by device name, and a bind mount",
