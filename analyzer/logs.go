@@ -214,7 +214,7 @@ func (a rotation) compare(b rotation) int {
 	return strings.Compare(a.stamp, b.stamp)
 }
 
-// readLogs reads the files of one log as one sequence.
+// readLogs reads the files of one log as one sequence. The error is fn's, or the context's.
 func (n *Node) readLogs(ctx context.Context, volume int, set *logSet, fn func(*LogEntry) error) error {
 	at := 0 // the file that is being read
 	bad := make([]int, len(set.files))
@@ -226,19 +226,25 @@ func (n *Node) readLogs(ctx context.Context, volume int, set *logSet, fn func(*L
 		}
 	}
 	var failed error
-	for e, err := range containerlog.Join(pieces) {
-		if err != nil {
-			if bad[at]++; bad[at] <= maxBad {
-				n.gap(volume, set.files[at].path, err)
+	n.guard(volume, set.files[len(set.files)-1].path, func() error {
+		for e, err := range containerlog.Join(pieces) {
+			if err != nil {
+				if bad[at]++; bad[at] <= maxBad {
+					n.gap(volume, set.files[at].path, err)
+				}
+				continue
 			}
-			continue
+			out := LogEntry{Time: e.Time, Source: e.Source, Text: e.Text, Unended: e.More, Flags: e.Flags, Path: set.files[e.File].path, Offset: e.Offset}
+			if failed = fn(&out); failed != nil {
+				return nil
+			}
 		}
-		out := LogEntry{Time: e.Time, Source: e.Source, Text: e.Text, Unended: e.More, Flags: e.Flags, Path: set.files[e.File].path, Offset: e.Offset}
-		if failed = fn(&out); failed != nil {
-			return failed
-		}
+		return nil
+	})
+	if failed == nil {
+		failed = ctx.Err()
 	}
-	return ctx.Err()
+	return failed
 }
 
 // readLog yields the pieces of one file, and says whether to go on.

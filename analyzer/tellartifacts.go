@@ -100,7 +100,9 @@ type artifactSource struct {
 var artifactSources = []artifactSource{
 	{globs: syslogGlobs, tell: (*teller).syslog},
 	{globs: []string{"run/utmp", "var/run/utmp", "var/log/wtmp*", "var/log/btmp*"}, tell: (*teller).utmp},
+	{globs: []string{"var/lib/wtmpdb/wtmp.db", "var/log/wtmp.db"}, tell: (*teller).wtmpdb},
 	{globs: []string{"var/log/lastlog"}, tell: (*teller).lastlog},
+	{globs: []string{"var/lib/lastlog/lastlog2.db"}, tell: (*teller).lastlog2},
 	{homes: []string{".bash_history", ".sh_history", ".ash_history"}, tell: (*teller).bashHistory},
 	{homes: []string{".zsh_history", ".zhistory", ".histfile"}, tell: (*teller).zshHistory},
 	{globs: []string{"var/log/dpkg.log*"}, tell: (*teller).dpkgLog},
