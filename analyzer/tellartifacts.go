@@ -103,12 +103,18 @@ var artifactSources = []artifactSource{
 	{globs: []string{"var/lib/wtmpdb/wtmp.db", "var/log/wtmp.db"}, tell: (*teller).wtmpdb},
 	{globs: []string{"var/log/lastlog"}, tell: (*teller).lastlog},
 	{globs: []string{"var/lib/lastlog/lastlog2.db"}, tell: (*teller).lastlog2},
-	{homes: []string{".bash_history", ".sh_history", ".ash_history"}, tell: (*teller).bashHistory},
-	{homes: []string{".zsh_history", ".zhistory", ".histfile"}, tell: (*teller).zshHistory},
+	// A process of a user whom passwd doesn't know has / for a home.
+	{homes: bashHistories, globs: bashHistories, tell: (*teller).bashHistory},
+	{homes: zshHistories, globs: zshHistories, tell: (*teller).zshHistory},
 	{globs: []string{"var/log/dpkg.log*"}, tell: (*teller).dpkgLog},
 	{globs: []string{"var/log/apt/history.log*"}, tell: (*teller).aptHistory},
 	{globs: []string{"var/log/dnf.log*", "var/log/dnf.rpm.log*", "var/log/dnf.librepo.log*", "var/log/hawkey.log*", "var/log/yum.log*"}, tell: (*teller).dnfLog},
 }
+
+var (
+	bashHistories = []string{".bash_history", ".sh_history", ".ash_history"}
+	zshHistories  = []string{".zsh_history", ".zhistory", ".histfile"} // the last is what zsh-newuser-install sets
+)
 
 // artifacts tells what the files of the node, of its containers or of both say.
 func (t *teller) artifacts() error {
@@ -149,21 +155,10 @@ func (t *teller) nodeArtifacts() error {
 // containerArtifacts tells what a container's own files say: those that it
 // wrote. What its image brought is of the past of the image's builder.
 func (t *teller) containerArtifacts(c *Container) error {
-	if c.Rootfs.Upper.Dir == "" || c.Rootfs.Problem != nil {
-		return nil
+	if s := t.containerSite(c); s != nil {
+		return t.site(s)
 	}
-	root, err := t.n.layerRoot(c.store, c.Rootfs.Upper.Dir)
-	if err != nil {
-		return nil // the container's view has said so
-	}
-	s := &site{
-		written: evidence.Sub(c.store.Tree, root), volume: c.store.Volume, container: c, prefix: "CONTAINER:" + c.DisplayName() + ":",
-	}
-	s.tree = s.written
-	if view, err := t.n.View(c); err == nil {
-		s.tree = view
-	}
-	return t.site(s)
+	return nil
 }
 
 // site tells the artifacts of one place.

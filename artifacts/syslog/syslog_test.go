@@ -214,3 +214,19 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkRead(b *testing.B) {
+	line := "Mar 11 10:00:00 node sshd[2211]: Failed password for invalid user admin from 203.0.113.77 port 51022 ssh2\n"
+	log := strings.Repeat(line, 10000)
+	b.SetBytes(int64(len(log)))
+	b.ReportAllocs()
+	for b.Loop() {
+		o := Options{Years: Survey(strings.NewReader(log))}
+		o.Years.Begin(march, time.UTC)
+		for _, err := range Read(strings.NewReader(log), o) {
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}
