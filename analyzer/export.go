@@ -22,6 +22,8 @@ type ExportOptions struct {
 	Upper bool   // only what the container changed, with whiteouts
 	// Left, if set, is told of each file that a tar has no place for.
 	Left func(path string, info evidence.Info)
+	// Links and Preserve are for folders; see export.DirOptions.
+	Links, Preserve bool
 }
 
 // ExportTar writes the tree as a tar, as its runtime's own export would; see
@@ -32,6 +34,15 @@ func (n *Node) ExportTar(ctx context.Context, t *Tree, w io.Writer, o ExportOpti
 		return err
 	}
 	return export.Tar(ctx, w, s, n.exportOptions(t, o))
+}
+
+// ExportDir writes the tree into a new folder of the analyst's; see export.Dir.
+func (n *Node) ExportDir(ctx context.Context, t *Tree, folder string, o ExportOptions) error {
+	s, err := n.exported(t, o)
+	if err != nil {
+		return err
+	}
+	return export.Dir(ctx, folder, s, export.DirOptions{Options: n.exportOptions(t, o), Links: o.Links, Preserve: o.Preserve})
 }
 
 func (n *Node) exportOptions(t *Tree, o ExportOptions) export.Options {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -14,7 +15,7 @@ import (
 	"lagan/internal/text"
 )
 
-var exportFormats = []string{"tar"}
+var exportFormats = []string{"tar", "dir"}
 
 func newExportCommand(u *ui) *cobra.Command {
 	var o analyzer.ExportOptions
@@ -22,19 +23,35 @@ func newExportCommand(u *ui) *cobra.Command {
 	var mounts bool
 	cmd := u.command(verb{
 		use:   "export EVIDENCE CONTAINER",
-		short: "write a container's files as a tar",
+		short: "write a container's files as a tar or into a folder",
 		long: `Write the merged view as a tar, in the order and with the names of docker export:
 owners, modes, times with nanoseconds, file capabilities and the users' attributes, hard
 links, devices. Sockets have no place in a tar, -v names them. A file that can't be read in
-whole has zeros in place of what is missing, and is a warning.`,
+whole has zeros in place of what is missing, and is a warning.
+
+--format dir writes regular files and folders to rootfs in a new folder, readable by you alone,
+and all that is known of every file, devices and links too, to MANIFEST.jsonl beside it. A
+name that this machine can't hold, or has already, is written under an escaped one. --links
+makes the links, which may lead anywhere on this machine once you follow them.`,
 		examples: `
   lagan export node.img.zst web-front -o web-front.tar
   lagan export node.img.zst tomcat-prod --upper -o changes.tar
-  lagan export node.img.zst @node --path /etc | tar -tv`,
+  lagan export node.img.zst @node --path /etc | tar -tv
+  lagan export node.img.zst tomcat-prod --format dir -o tomcat-prod.files`,
 		min: 2, max: 2,
 		check: func() error {
 			if !slices.Contains(exportFormats, format) {
 				return usageError{fmt.Errorf("--format takes %s, not %q", strings.Join(exportFormats, ", "), format)}
+			}
+			if format == "dir" {
+				if u.outFile == "" {
+					return usageError{errors.New("--format dir needs -o FOLDER")}
+				}
+				u.outFile = filepath.Clean(u.outFile)
+				return nil
+			}
+			if o.Links || o.Preserve {
+				return usageError{errors.New("--links and --preserve are for --format dir: a tar has links, modes and times")}
 			}
 			if u.outFile == "" && isTerminal(u.stdout) {
 				return usageError{errors.New("a tar is not for a terminal: name a file with -o, or pipe it")}
@@ -46,20 +63,25 @@ whole has zeros in place of what is missing, and is a warning.`,
 			if err != nil {
 				return err
 			}
-			return u.export(n, tree, o)
+			return u.export(n, tree, format, o)
 		},
 	})
 	cmd.Flags().StringVar(&format, "format", "tar", strings.Join(exportFormats, ", "))
 	cmd.Flags().BoolVar(&o.Upper, "upper", false, "only what the container changed, with .wh. entries for what it deleted")
 	cmd.Flags().StringVar(&o.Path, "path", "/", "only this file or folder; names still begin at the root")
 	cmd.Flags().BoolVar(&mounts, "mounts", false, "with the container's volumes and bind mounts in their places")
+	cmd.Flags().BoolVar(&o.Links, "links", false, "dir: make symbolic and hard links too")
+	cmd.Flags().BoolVar(&o.Preserve, "preserve", false, "dir: set modes, without setuid and setgid, and times")
 	cmd.MarkFlagsMutuallyExclusive("upper", "mounts")
 	return cmd
 }
 
-func (u *ui) export(n *analyzer.Node, tree *analyzer.Tree, o analyzer.ExportOptions) error {
+func (u *ui) export(n *analyzer.Node, tree *analyzer.Tree, format string, o analyzer.ExportOptions) error {
 	if o.Upper && tree.Container == nil {
 		return usageError{fmt.Errorf("--upper: %s %w", tree.Name, analyzer.ErrNoUpper)}
+	}
+	if format == "dir" {
+		return n.ExportDir(u.ctx, tree, u.outFile, o)
 	}
 	o.Left = u.leftOut()
 	return u.write(func(w io.Writer) error { return n.ExportTar(u.ctx, tree, w, o) })
