@@ -12,6 +12,7 @@ import (
 	"lagan/evidence/squashfs"
 	"lagan/evidence/volume"
 	"lagan/evidence/xfs"
+	"lagan/layers"
 )
 
 // opener opens one kind of filesystem; ErrFormat says that it is another kind.
@@ -93,7 +94,7 @@ func (n *Node) openFilesystems() {
 		n.guard(v.Index, "", func() error { return n.openFilesystem(v) })
 		if v.FS != nil {
 			v.Description = evidence.Describe(v.FS)
-			v.Content = v.Description.Type
+			v.Content = firstOf(v.Description.Type, v.Content)
 		}
 	}
 }
@@ -114,6 +115,11 @@ func (n *Node) openFilesystem(v *Volume) error {
 		return nil
 	}
 	v.Content = volume.Identify(v.section)
+	if v.Content == "tar" {
+		tree, err := layers.OpenTar(v.section, v.Size, layers.TarOptions{Tree: true})
+		v.FS = tree // what could be read of it
+		return err
+	}
 	if unread[v.Content] {
 		v.Err = fmt.Errorf("%s is recognised and not read: %w", v.Content, evidence.ErrUnsupported)
 		return v.Err

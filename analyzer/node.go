@@ -39,6 +39,7 @@ type Options struct {
 	Mounts    []MountOption
 	NoScan    bool   // look for data roots in configured and usual places only
 	TempDir   string // for spooled images; "" is the system's
+	CacheDir  string // keeps what was unpacked for the next time; "" nowhere
 	// Progress is told how far the unpacking of a compressed image is.
 	Progress func(task string, done, total int64)
 	// Trace adds the call stack to the gap of an internal error.
@@ -214,6 +215,7 @@ func (n *Node) openEvidence(ctx context.Context, path string) error {
 	e := &Evidence{Path: path, Name: filepath.Base(path)}
 	img, err := image.Open(ctx, path, image.Options{
 		TempDir:  n.options.TempDir,
+		CacheDir: n.options.CacheDir,
 		Parents:  n.options.Disks,
 		Warn:     func(err error) { n.gaps.add(Gap{Evidence: e.Name, Message: err.Error()}) },
 		Progress: func(done, total int64) { n.progress("unpacking "+e.Name, done, total) },

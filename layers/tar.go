@@ -38,6 +38,9 @@ type TarOptions struct {
 	// UserXattr marks opaque directories in user.overlay.* instead of
 	// trusted.overlay.*, as rootless runtimes do.
 	UserXattr bool
+	// Tree says that it is an archive of a whole tree and no layer: names that
+	// begin with .wh. are files like others.
+	Tree bool
 	// File, if set, is told of each regular file that has content, which it may
 	// read. A later entry may replace the file. Its error ends the reading.
 	File func(t *Tar, ino evidence.Ino, content io.Reader) error
@@ -141,7 +144,7 @@ func (t *Tar) add(h *tar.Header, start, offset int64) (evidence.Ino, error) {
 		return 0, nil
 	}
 	name := strings.TrimPrefix(path.Clean("/"+h.Name), "/")
-	if strings.HasPrefix(name, whiteoutMeta) && name != whiteoutOpaque {
+	if strings.HasPrefix(name, whiteoutMeta) && name != whiteoutOpaque && !t.o.Tree {
 		return 0, nil
 	}
 	if name == "" {
@@ -155,6 +158,7 @@ func (t *Tar) add(h *tar.Header, start, offset int64) (evidence.Ino, error) {
 		return 0, err
 	}
 	switch {
+	case t.o.Tree:
 	case base == whiteoutOpaque:
 		d := &t.nodes[dir]
 		if d.xattrs == nil {
@@ -168,7 +172,8 @@ func (t *Tar) add(h *tar.Header, start, offset int64) (evidence.Ino, error) {
 		n.info.Major, n.info.Minor, n.xattrs = 0, 0, nil
 		t.set(dir, strings.TrimPrefix(base, whiteoutPrefix), n)
 		return 0, nil
-	case h.Typeflag == tar.TypeLink:
+	}
+	if h.Typeflag == tar.TypeLink {
 		return t.link(dir, base, h.Linkname)
 	}
 	n := t.node(h, start, offset)

@@ -42,6 +42,7 @@ type ui struct {
 	noScan       bool
 	mounts       []string
 	tempDir      string
+	cacheDir     string
 
 	started  time.Time
 	shown    time.Time
@@ -69,6 +70,7 @@ func (u *ui) addFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&u.dataRoots, "data-root", nil, "KIND=PATH: a runtime's data root that no configuration names (repeatable)")
 	f.BoolVar(&u.noScan, "no-scan", false, "look for data roots where they are configured or usual, not in the whole tree")
 	f.StringArrayVar(&u.mounts, "mount", nil, "VOLUME=/PATH: where a volume belongs in the node's tree (repeatable)")
+	f.StringVar(&u.cacheDir, "cache", "", "folder that keeps what was unpacked for the next command")
 	f.StringVar(&u.tempDir, "temp", "", "folder for what has to be unpacked")
 	f.SortFlags = false
 }
