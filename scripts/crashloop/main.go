@@ -23,18 +23,19 @@ import (
 )
 
 type options struct {
-	fs, variant, lagan, work string
-	n                        int
-	seed                     uint64
-	longest                  time.Duration
-	golden                   string
-	small                    bool
+	fs, variant, skip, lagan, work string
+	n                              int
+	seed                           uint64
+	longest                        time.Duration
+	golden                         string
+	small                          bool
 }
 
 func main() {
 	var o options
 	flag.StringVar(&o.fs, "fs", "ext4", "filesystem: ext4 or xfs")
 	flag.StringVar(&o.variant, "variant", "", "one variant only (default: each in turn)")
+	flag.StringVar(&o.skip, "skip", "", "leave this variant out")
 	flag.IntVar(&o.n, "n", 50, "rounds")
 	flag.Uint64Var(&o.seed, "seed", uint64(time.Now().UnixNano()), "seed of the writers and of the moment")
 	flag.StringVar(&o.lagan, "lagan", "", "compare the output of this lagan instead of the packages")
@@ -52,7 +53,7 @@ func main() {
 func run(o options) error {
 	var names []string
 	for _, v := range variants {
-		if v.fs == o.fs && (o.variant == "" || o.variant == v.name) {
+		if v.fs == o.fs && (o.variant == "" || o.variant == v.name) && v.name != o.skip {
 			names = append(names, v.name)
 		}
 	}

@@ -26,6 +26,8 @@ var variants = []variant{
 	{"ext4-fast", "ext4", 96, mkext4 + "-O fast_commit", "commit=60"},
 	{"ext4-fast-1k", "ext4", 96, mkext4 + "-b 1024 -O fast_commit,^metadata_csum", "commit=60"},
 	{"ext4-orphan", "ext4", 96, mkext4 + "-O orphan_file,metadata_csum_seed", "commit=1"},
+	// Linux 6.18 was seen to hang on this one (kjournald2 waits for its own
+	// commit), and the machine has to be started anew: -skip leaves it out.
 	{"ext4-inline", "ext4", 96, mkext4 + "-O inline_data", "commit=1"},
 	{"ext3", "ext4", 64, strings.Replace(mkext4, "ext4", "ext3", 1), "commit=1"},
 
