@@ -130,45 +130,48 @@ func (t *teller) kubeAudit(a *artifact) error {
 	common := t.artifactCommon(a, "kubernetes_audit")
 	r, done := a.unpacked()
 	defer done()
-	return each(t, a, kubeaudit.Read(r), func(e *kubeaudit.Event) {
-		t.r.Reset(timeline.KubernetesAudit, common)
-		t.r.Path(a.prefix, a.path)
-		t.r.Int(timeline.FieldOffset, e.Offset)
-		switch {
-		case !e.Received.IsZero():
-			t.r.Time(timeline.Recorded, e.Received)
-			if d := e.Staged.Sub(e.Received); !e.Staged.IsZero() && d >= 0 {
-				t.r.String(timeline.FieldElapsedSeconds, strconv.FormatFloat(d.Seconds(), 'f', 6, 64))
-			}
-		default:
-			t.r.Time(timeline.Recorded, e.Staged)
+	return each(t, a, kubeaudit.Read(r), func(e *kubeaudit.Event) { t.kubeEvent(a, common, e) })
+}
+
+// kubeEvent makes the record of one stage of a request to the API server.
+func (t *teller) kubeEvent(a *artifact, common *timeline.Common, e *kubeaudit.Event) {
+	t.r.Reset(timeline.KubernetesAudit, common)
+	t.r.Path(a.prefix, a.path)
+	t.r.Int(timeline.FieldOffset, e.Offset)
+	switch {
+	case !e.Received.IsZero():
+		t.r.Time(timeline.Recorded, e.Received)
+		if d := e.Staged.Sub(e.Received); !e.Staged.IsZero() && d >= 0 {
+			t.r.String(timeline.FieldElapsedSeconds, strconv.FormatFloat(d.Seconds(), 'f', 6, 64))
 		}
-		t.r.String(timeline.FieldEventIdentifier, e.ID)
-		t.r.String(timeline.FieldAction, e.Stage)
-		t.r.String(timeline.FieldVerb, e.Verb)
-		t.r.String(timeline.FieldUsername, e.Username)
-		t.r.String(timeline.FieldRequester, e.Impersonated)
-		if len(e.SourceIPs) > 0 {
-			t.r.String(timeline.FieldIPAddress, e.SourceIPs[0])
-		}
-		t.r.Strings(timeline.FieldIPAddresses, e.SourceIPs)
-		t.r.String(timeline.FieldUserAgent, e.UserAgent)
-		t.r.String(timeline.FieldResource, e.Resource)
-		t.r.String(timeline.FieldObjectName, e.Name)
-		t.r.String(timeline.FieldKubernetesNamespace, e.Namespace)
-		if e.Resource == "pods" || strings.HasPrefix(e.Resource, "pods/") {
-			t.r.String(timeline.FieldKubernetesPodName, e.Name)
-		}
-		t.r.String(timeline.FieldKubernetesContainerName, e.Container)
-		t.r.String(timeline.FieldCommand, e.Command)
-		t.r.String(timeline.FieldResponseCode, e.Code)
-		t.r.String(timeline.FieldError, e.Reason)
-		t.r.String(timeline.FieldStatus, e.Decision)
-		t.r.String(timeline.FieldURL, e.URI)
-		t.r.String(timeline.FieldBody, e.Text)
-		t.r.String(timeline.FieldMessageBody, e.Text)
-		t.r.Template(kubeAuditMessage)
-	})
+	default:
+		t.r.Time(timeline.Recorded, e.Staged)
+	}
+	t.r.String(timeline.FieldEventIdentifier, e.ID)
+	t.r.String(timeline.FieldAction, e.Stage)
+	t.r.String(timeline.FieldVerb, e.Verb)
+	t.r.String(timeline.FieldUsername, e.Username)
+	t.r.String(timeline.FieldRequester, e.Impersonated)
+	if len(e.SourceIPs) > 0 {
+		t.r.String(timeline.FieldIPAddress, e.SourceIPs[0])
+	}
+	t.r.Strings(timeline.FieldIPAddresses, e.SourceIPs)
+	t.r.String(timeline.FieldUserAgent, e.UserAgent)
+	t.r.String(timeline.FieldResource, e.Resource)
+	t.r.String(timeline.FieldObjectName, e.Name)
+	t.r.String(timeline.FieldKubernetesNamespace, e.Namespace)
+	if e.Resource == "pods" || strings.HasPrefix(e.Resource, "pods/") {
+		t.r.String(timeline.FieldKubernetesPodName, e.Name)
+	}
+	t.r.String(timeline.FieldKubernetesContainerName, e.Container)
+	t.r.String(timeline.FieldCommand, e.Command)
+	t.r.String(timeline.FieldResponseCode, e.Code)
+	t.r.String(timeline.FieldError, e.Reason)
+	t.r.String(timeline.FieldStatus, e.Decision)
+	t.r.String(timeline.FieldURL, e.URI)
+	t.r.String(timeline.FieldBody, e.Text)
+	t.r.String(timeline.FieldMessageBody, e.Text)
+	t.r.Template(kubeAuditMessage)
 }
 
 // auditFlag is the API server's flag that names its audit log.

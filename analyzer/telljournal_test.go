@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -141,6 +142,36 @@ func TestJournalAndLogs(t *testing.T) {
 		}
 	}
 	if gaps := n.Gaps(); len(gaps) != 0 {
+		t.Errorf("gaps: %v", gaps)
+	}
+}
+
+func TestCompanions(t *testing.T) {
+	root := t.TempDir()
+	os.MkdirAll(filepath.Join(root, "etc"), 0o755)
+	os.WriteFile(filepath.Join(root, "etc/os-release"), []byte("ID=x\n"), 0o644)
+	n, err := Open(t.Context(), root, Options{NoScan: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Close()
+	const kube = `{"kind":"Event","apiVersion":"audit.k8s.io/v1","auditID":"1","verb":"get","user":{"username":"eve"},"stageTimestamp":"2026-01-02T03:04:05Z"}`
+	with := func(name, text string) Companion { return Companion{name, strings.NewReader(text)} }
+	got := logLines(t, n, TimelineOptions{Scope: ScopeNode, With: []Companion{
+		with("trail", `{"Records":[{"eventName":"GetObject","eventSource":"s3","eventTime":"2026-01-02T03:04:05Z","sourceIPAddress":"203.0.113.9","userIdentity":{"userName":"ann"}}]}`),
+		with("finding", `{"type":"Recon:X","service":{"eventFirstSeen":"2026-01-02T03:04:05Z"},"severity":5}`),
+		with("flow", "2 1 eni-1 203.0.113.9 10.0.0.5 40022 22 6 20 4249 1767323045 1767323105 ACCEPT OK\n"),
+		with("kube", kube+"\n"),
+		with("watch", `{"events":[{"message":`+strconv.Quote(kube)+`},{"message":"I0102 other"}]}`),
+	}})
+	want := []string{
+		"aws:cloudtrail:entry ann 203.0.113.9", "aws:guardduty:finding", "aws:vpc:flow 203.0.113.9 40022", "aws:vpc:flow 203.0.113.9 40022",
+		"kubernetes:audit:event eve get", "kubernetes:audit:event eve get",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	if gaps := n.Gaps(); len(gaps) != 1 {
 		t.Errorf("gaps: %v", gaps)
 	}
 }

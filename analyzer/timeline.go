@@ -25,6 +25,7 @@ const (
 type TimelineOptions struct {
 	Scope      Scope
 	Containers []*Container // only these, where there are any
+	With       []Companion  // logs of the cloud that the node was in
 }
 
 // Timeline tells what the node's disks say of its past. add is given one
@@ -57,6 +58,9 @@ func (t *teller) all() error {
 		return err
 	}
 	if err := t.audits(); err != nil {
+		return err
+	}
+	if err := t.companions(); err != nil {
 		return err
 	}
 	return t.gaps()

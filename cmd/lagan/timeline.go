@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -18,6 +20,7 @@ type timelineFlags struct {
 	scope        string
 	format       string
 	since, until string
+	with         []string
 }
 
 var scopes = []string{string(analyzer.ScopeAll), string(analyzer.ScopeContainers), string(analyzer.ScopeNode)}
@@ -40,6 +43,7 @@ A bodyfile has files alone, in the order of the disk, for mactime to sort.`,
 	})
 	cmd.Flags().StringArrayVar(&f.containers, "container", nil, "only this CONTAINER (repeatable)")
 	cmd.Flags().StringVar(&f.scope, "scope", scopes[0], "all, containers or node")
+	cmd.Flags().StringArrayVar(&f.with, "with", nil, "tell FILE too: CloudTrail, GuardDuty, VPC flow or Kubernetes audit logs (repeatable)")
 	cmd.Flags().StringVar(&f.format, "format", "", formatHelp())
 	cmd.Flags().StringVar(&f.since, "since", "", "leave out what was before TIME (2026-11-22, 2026-11-22T10:00:00Z)")
 	cmd.Flags().StringVar(&f.until, "until", "", "leave out what was at or after TIME")
@@ -110,6 +114,14 @@ func (u *ui) timeline(n *analyzer.Node, f timelineFlags) error {
 			return err
 		}
 		o.Containers = append(o.Containers, c)
+	}
+	for _, name := range f.with {
+		file, err := os.Open(name)
+		if err != nil {
+			return err
+		}
+		defer file.Close()
+		o.With = append(o.With, analyzer.Companion{Name: filepath.Base(name), R: file})
 	}
 	format, err := timeline.ParseFormat(f.format)
 	if err != nil {
