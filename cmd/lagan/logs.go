@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -30,7 +31,8 @@ func newLogsCommand(u *ui) *cobra.Command {
 local logs (and the local copy that Docker keeps of logs it sent elsewhere), from the CRI logs of pods and from
 Podman's k8s-file logs, with what was rotated and packed. Lines that the runtime cut into pieces are put together.
 What went to standard error goes to standard error, unless -o names a file. The bytes are the container's own:
-send them to a file or a pager rather than to a terminal you care for.`,
+send them to a file or a pager rather than to a terminal you care for. With --output json, jsonl or csv each
+line is a record of time, source, text and where it stands.`,
 		examples: `
   lagan logs node.img.zst web-front | less
   lagan logs node.img.zst default/web-7c5ddbdf54-x2k9q/nginx --timestamps --since 2026-11-22T09:00:00Z
@@ -69,32 +71,51 @@ func (f *logsFlags) check() error {
 // logs prints a container's output.
 func (u *ui) logs(n *analyzer.Node, c *analyzer.Container, f *logsFlags) error {
 	return u.write(func(w io.Writer) error {
-		out, failed := io.Writer(w), w
+		if u.output != "table" {
+			p := u.newPrinter(w, logColumns)
+			err := f.each(u.ctx, n, c, func(e *analyzer.LogEntry) error { return p.print(logRecord{e}) })
+			return errors.Join(err, p.close(n))
+		}
+		failed := w
 		if u.outFile == "" {
 			failed = u.stderr
 		}
 		errs := bufio.NewWriterSize(failed, 64<<10)
-		p := logPrinter{f: f, out: out, errs: errs, together: u.outFile != ""}
-		skip := 0
-		if f.tail >= 0 {
-			count := 0
-			if err := n.Logs(u.ctx, c, func(e *analyzer.LogEntry) error { count += p.wanted(e); return nil }); err != nil {
-				return err
-			}
-			skip = max(count-f.tail, 0)
-		}
-		err := n.Logs(u.ctx, c, func(e *analyzer.LogEntry) error {
-			if p.wanted(e) == 0 {
-				return nil
-			}
-			if skip > 0 {
-				skip--
-				return nil
-			}
-			return p.print(e)
-		})
+		p := logPrinter{f: f, out: w, errs: errs, together: u.outFile != ""}
+		err := f.each(u.ctx, n, c, p.print)
 		return errors.Join(err, errs.Flush())
 	})
+}
+
+// each calls fn for the lines that the flags choose. For the last ones the log
+// is read twice: once to count.
+func (f *logsFlags) each(ctx context.Context, n *analyzer.Node, c *analyzer.Container, fn func(*analyzer.LogEntry) error) error {
+	skip := 0
+	if f.tail >= 0 {
+		count := 0
+		if err := n.Logs(ctx, c, func(e *analyzer.LogEntry) error { count += f.wanted(e); return nil }); err != nil {
+			return err
+		}
+		skip = max(count-f.tail, 0)
+	}
+	return n.Logs(ctx, c, func(e *analyzer.LogEntry) error {
+		if f.wanted(e) == 0 {
+			return nil
+		}
+		if skip > 0 {
+			skip--
+			return nil
+		}
+		return fn(e)
+	})
+}
+
+// wanted is 1 for a line of the times that were asked for.
+func (f *logsFlags) wanted(e *analyzer.LogEntry) int {
+	if !f.from.IsZero() && e.Time.Before(f.from) || !f.to.IsZero() && !e.Time.Before(f.to) {
+		return 0
+	}
+	return 1
 }
 
 // logPrinter prints lines to where they were written.
@@ -103,14 +124,6 @@ type logPrinter struct {
 	out, errs io.Writer
 	together  bool // both go to one file
 	line      []byte
-}
-
-// wanted is 1 for a line that is to be printed.
-func (p *logPrinter) wanted(e *analyzer.LogEntry) int {
-	if !p.f.from.IsZero() && e.Time.Before(p.f.from) || !p.f.to.IsZero() && !e.Time.Before(p.f.to) {
-		return 0
-	}
-	return 1
 }
 
 func (p *logPrinter) print(e *analyzer.LogEntry) error {
