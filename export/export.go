@@ -191,7 +191,10 @@ func (w *walker) upper(path string, dir evidence.Ino, e evidence.Entry, depth in
 		info, err = w.view.Stat(seen.Ino)
 	}
 	if err == nil {
-		_, of, err = w.view.Origin(seen.Ino)
+		var layer int
+		if layer, of, err = w.view.Origin(seen.Ino); err == nil && layer != 0 {
+			err = fmt.Errorf("the view shows another layer's: %w", evidence.ErrCorrupt)
+		}
 	}
 	if err != nil {
 		w.o.gap("/"+path, err)
