@@ -207,7 +207,7 @@ func (d *dirWriter) item(i item) error {
 	r := newRecord(i)
 	if !i.whiteout {
 		r.attributes(d.o.attributes(d.s.FS, i))
-		if err := d.make(r, i, base); err != nil {
+		if err := d.create(r, i, base); err != nil {
 			return err
 		}
 	}
@@ -217,8 +217,8 @@ func (d *dirWriter) item(i item) error {
 	return d.m.write(r)
 }
 
-// make writes what is to be written of an inode. Its errors are the host's.
-func (d *dirWriter) make(r *record, i item, base string) error {
+// create writes what is to be written of an inode. Its errors are the host's.
+func (d *dirWriter) create(r *record, i item, base string) error {
 	if first := d.links.of(i, &d.o.Options); first != "" {
 		r.Hardlink, r.HrdRaw = name("/" + first)
 		if old := d.hosts[i.ino]; old != "" {

@@ -317,7 +317,7 @@ func TestDirHostile(t *testing.T) {
 	if len(hostile) < 30 {
 		t.Fatalf("%d cases", len(hostile))
 	}
-	for name, make := range hostile {
+	for name, grow := range hostile {
 		for _, all := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/links=%t", name, all), func(t *testing.T) {
 				around := t.TempDir()
@@ -331,7 +331,7 @@ func TestDirHostile(t *testing.T) {
 				}
 				before := disk(t, around)
 				m := memfs.New()
-				make(m, filepath.Join(around, "victim"), "../../..")
+				grow(m, filepath.Join(around, "victim"), "../../..")
 				m.File("zz/last", "the rest is there")
 				var g gaps
 				o := dirOptions(&g)
