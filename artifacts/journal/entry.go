@@ -48,11 +48,8 @@ func (j *Journal) entry(off uint64, fields []Field) (e Entry, problem, err error
 		return e, nil, fmt.Errorf("entry at offset %#x has no sequence number: %w", off, evidence.ErrCorrupt)
 	}
 	e.Fields, problem = j.fields(o, item, fields)
-	if len(e.Fields) == 0 {
-		if problem == nil {
-			problem = evidence.ErrCorrupt
-		}
-		return e, nil, fmt.Errorf("entry at offset %#x: %w", off, problem)
+	if len(e.Fields) == 0 && problem == nil {
+		problem = fmt.Errorf("entry at offset %#x has no fields: %w", off, evidence.ErrCorrupt)
 	}
 	return e, problem, nil
 }

@@ -43,7 +43,8 @@ type Field struct {
 }
 
 // Entry is one log entry. Fields and their values are the caller's to read
-// until the next entry is asked for.
+// until the next entry is asked for. Where none of its fields can be read, there
+// is still its time.
 type Entry struct {
 	Offset    int64 // of its object in the file
 	Seqnum    uint64
@@ -177,7 +178,7 @@ func (w *walk) entry(off uint64, unlinked bool) {
 		w.fields = e.Fields
 	}
 	switch {
-	case err != nil && unlinked && errors.Is(err, evidence.ErrCorrupt):
+	case unlinked && (errors.Is(err, evidence.ErrCorrupt) || err == nil && len(e.Fields) == 0):
 		return // what only looks like an entry
 	case err != nil:
 		w.report(err)
