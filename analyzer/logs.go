@@ -24,7 +24,8 @@ type LogEntry struct {
 	Time   time.Time
 	Source string // stdout, stderr
 	Text   []byte // without the line feed at its end
-	// Unended says that the line has no end: the container was about to write it.
+	// Unended says that no line feed ended the line: the container ended first,
+	// or what follows is lost.
 	Unended bool
 	Flags   string // CRI's tags
 	Path    string // of the file that it lies in, as the node names it
@@ -234,7 +235,7 @@ func (n *Node) readLogs(ctx context.Context, volume int, set *logSet, fn func(*L
 				}
 				continue
 			}
-			out := LogEntry{Time: e.Time, Source: e.Source, Text: e.Text, Unended: e.More, Flags: e.Flags, Path: set.files[e.File].path, Offset: e.Offset}
+			out := LogEntry{Time: e.Time, Source: e.Source, Text: e.Text, Unended: e.More || e.Unended, Flags: e.Flags, Path: set.files[e.File].path, Offset: e.Offset}
 			if failed = fn(&out); failed != nil {
 				return nil
 			}

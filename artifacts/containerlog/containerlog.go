@@ -19,10 +19,12 @@ type Entry struct {
 	Source string // stdout, stderr
 	Text   []byte // without the line feed at its end
 	// More says that the line goes on in the next entry of the same source.
-	More   bool
-	Flags  string // CRI's tags: "F", "P"
-	Offset int64  // in the file, unpacked
-	File   int    // for callers that give several files as one sequence
+	More bool
+	// Unended says that no line feed ended the text: the program ended first.
+	Unended bool
+	Flags   string // CRI's tags: "F", "P"
+	Offset  int64  // in the file, unpacked
+	File    int    // for callers that give several files as one sequence
 }
 
 const (
@@ -75,7 +77,7 @@ func (j *joiner) add(e Entry) bool {
 				return true
 			}
 			whole := *o
-			whole.More = false
+			whole.More, whole.Unended = false, e.Unended
 			j.open = append(j.open[:i], j.open[i+1:]...)
 			return j.yield(whole, nil)
 		}

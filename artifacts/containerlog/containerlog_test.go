@@ -18,7 +18,7 @@ import (
 	"lagan/evidence"
 )
 
-// told is an entry in one line: second, source, text, and + if the line goes on.
+// told is an entry in one line: second, source, text, + if the line goes on, $ if it has no end.
 func told(seq iter.Seq2[Entry, error]) (out []string, failed []error) {
 	for e, err := range seq {
 		if err != nil {
@@ -28,6 +28,8 @@ func told(seq iter.Seq2[Entry, error]) (out []string, failed []error) {
 		more := ""
 		if e.More {
 			more = "+"
+		} else if e.Unended {
+			more = "$"
 		}
 		out = append(out, fmt.Sprintf("%d %s %s%s", e.Time.Unix(), e.Source, e.Text, more))
 	}
@@ -81,6 +83,8 @@ func TestJSONFile(t *testing.T) {
 	}{
 		{"lines", object("a\n", 1) + object(odd+"\n", 2), []string{"1 stdout a", "2 stdout " + odd}, 0},
 		{"pieces", object(strings.Repeat("a", 16<<10), 1) + object("b\n", 2), []string{"1 stdout " + strings.Repeat("a", 16<<10) + "b"}, 0},
+		{"a program's last words", object("foo", 1) + object("bar\n", 2), []string{"1 stdout foo$", "2 stdout bar"}, 0},
+		{"a long line without an end", object(strings.Repeat("a", 16<<10), 1) + object("b", 2), []string{"1 stdout " + strings.Repeat("a", 16<<10) + "b$"}, 0},
 		{"attributes", `{"log":"a\n","stream":"stderr","attrs":{"k":"v"},"time":"1970-01-01T00:00:01Z"}`, []string{"1 stderr a"}, 0},
 		{"escapes", `{"log":"\u0041\ud83d\ude00\/\n","stream":"stdout","time":"1970-01-01T00:00:01Z"}`, []string{"1 stdout A😀/"}, 0},
 		{"half a surrogate", `{"log":"\ud83d\n","stream":"stdout","time":"1970-01-01T00:00:01Z"}`, []string{"1 stdout \ufffd"}, 0},

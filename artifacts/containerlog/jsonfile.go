@@ -13,6 +13,11 @@ import (
 	"lagan/evidence"
 )
 
+// pieceSize is the size of a piece of a longer line, before its bytes that are
+// no UTF-8 were replaced by longer ones (moby daemon/logger/copier.go,
+// defaultBufSize). A shorter text without a line feed was a program's last.
+const pieceSize = 16 << 10
+
 // JSONFile reads Docker's json-file log (moby daemon/logger/jsonfilelog): one
 // object a line, {"log":"...","stream":"stdout","time":"..."}. A line of output
 // longer than 16 KiB is several objects, of which the last has the line feed.
@@ -55,7 +60,8 @@ func parseJSON(l lines.Line, buf []byte) (Entry, []byte, error) {
 		return Entry{}, o.buf, fmt.Errorf("line at %#x: %q is no time: %w", l.Offset, quote(stamp), evidence.ErrCorrupt)
 	}
 	e.Text = bytes.TrimSuffix(o.buf, []byte{'\n'})
-	e.More = len(e.Text) == len(o.buf)
+	e.Unended = len(e.Text) == len(o.buf)
+	e.More = e.Unended && len(e.Text) >= pieceSize
 	return e, o.buf, nil
 }
 
