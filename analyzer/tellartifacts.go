@@ -26,6 +26,7 @@ type site struct {
 	prefix    string     // of display_name
 	zone      zone
 	homes     []home
+	told      map[evidence.Ino]bool // files: some have several paths
 }
 
 // home is a user's folder, as passwd names it.
@@ -186,6 +187,13 @@ func (t *teller) site(s *site) error {
 // matches tells each file that a pattern names.
 func (t *teller) matches(s *site, pattern, user string, tell func(*teller, *artifact) error) error {
 	for name, ino := range glob(s.written, pattern) {
+		if s.told[ino] {
+			continue
+		}
+		if s.told == nil {
+			s.told = make(map[evidence.Ino]bool)
+		}
+		s.told[ino] = true
 		a := &artifact{site: s, path: "/" + name, user: user}
 		var failed error
 		t.n.guard(s.volume, a.object(), func() error {
@@ -222,8 +230,9 @@ func (a *artifact) open(ino evidence.Ino) (ok bool, err error) {
 	return err == nil, err
 }
 
-// glob yields the files that a pattern names, in name order. Links are not
-// followed: what they lead to is found where it lies.
+// glob yields the files that a pattern names, in name order. Links to folders
+// are followed (/home may be /var/home), those to files not: what they lead to
+// is found where it lies.
 func glob(fsys evidence.FS, pattern string) iter.Seq2[string, evidence.Ino] {
 	return func(yield func(string, evidence.Ino) bool) {
 		globAt(fsys, fsys.Root(), "", strings.Split(pattern, "/"), yield)
@@ -254,11 +263,24 @@ func globAt(fsys evidence.FS, dir evidence.Ino, at string, elements []string, yi
 			if !yield(full, e.Ino) {
 				return false
 			}
-		} else if isDir(fsys, e.Ino) && !globAt(fsys, e.Ino, full, rest, yield) {
+			continue
+		}
+		if dir, ok := folderOf(fsys, e.Ino, full); ok && !globAt(fsys, dir, full, rest, yield) {
 			return false
 		}
 	}
 	return true
+}
+
+// folderOf is the folder that a name means, itself or through a link.
+func folderOf(fsys evidence.FS, ino evidence.Ino, name string) (evidence.Ino, bool) {
+	info, err := fsys.Stat(ino)
+	if err == nil && info.Type == evidence.TypeSymlink {
+		if ino, err = evidence.Resolve(fsys, fsys.Root(), name, true); err == nil {
+			info, err = fsys.Stat(ino)
+		}
+	}
+	return ino, err == nil && info.Type == evidence.TypeDir
 }
 
 func isDir(fsys evidence.FS, ino evidence.Ino) bool {

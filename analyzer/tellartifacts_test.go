@@ -101,6 +101,8 @@ func TestNodeArtifacts(t *testing.T) {
 	set(tree.File("/srv/eve/.bash_history", "id\nw\n"), written)
 	tree.File("/root/.zsh_history", ": 1700000000:0;ls\n")
 	tree.Symlink("/var/log/syslog", "auth.log") // told once, where it lies
+	tree.Symlink("/home", "var/home")           // as Fedora CoreOS has it
+	set(tree.File("/var/home/core/.bash_history", "ls\n"), written)
 	got := show(eventsOf(t, nodeOf(t, Options{}, tree), TimelineOptions{}), "datetime", "data_type", "display_name", "username", "message")
 	want := []string{
 		"2023-11-14T22:13:20.000000+00:00|shell:zsh:history|NODE:/root/.zsh_history|root|ls",
@@ -108,6 +110,7 @@ func TestNodeArtifacts(t *testing.T) {
 		"2025-06-01T08:00:00.000000+00:00|syslog:line|NODE:/var/log/auth.log.1.gz||[su]: old",
 		"2025-12-31T22:59:59.000000+00:00|syslog:ssh:failed_connection|NODE:/var/log/auth.log|a|[sshd] [1]: Invalid user a from 192.0.2.1 port 5",
 		"2025-12-31T23:00:00.000000+00:00|syslog:line|NODE:/var/log/auth.log||[sshd] [1]: x",
+		"2026-01-03T12:00:00.000000+00:00|bash:history:entry|NODE:/home/core/.bash_history|core|ls",
 		"2026-01-03T12:00:00.000000+00:00|bash:history:entry|NODE:/srv/eve/.bash_history|eve|id",
 		"2026-01-03T12:00:00.000000+00:00|bash:history:entry|NODE:/srv/eve/.bash_history|eve|w",
 	}
