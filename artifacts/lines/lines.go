@@ -33,7 +33,6 @@ type Line struct {
 	Offset int64 // in the log, unpacked
 	Text   []byte
 	Cut    bool // it was longer than MaxLine: the rest is left out
-	End    bool // it ended with a line feed, not with the log
 }
 
 // Read yields the lines of a log. An error that is yielded with a zero Line is
@@ -63,7 +62,7 @@ func (s *scanner) next() bool {
 		piece, err := s.in.ReadSlice('\n')
 		s.off += int64(len(piece))
 		if err == nil && len(s.buf) == 0 {
-			return s.line(start, piece[:len(piece)-1], cut, true) // the common case, without a copy
+			return s.line(start, piece[:len(piece)-1], cut) // the common case, without a copy
 		}
 		if room := MaxLine - len(s.buf); len(piece) > room {
 			// Zeros may be many gigabytes of a hole: they are counted, not kept.
@@ -74,14 +73,14 @@ func (s *scanner) next() bool {
 		text = s.buf
 		switch err {
 		case nil:
-			return s.line(start, bytes.TrimSuffix(text, []byte{'\n'}), cut, true)
+			return s.line(start, bytes.TrimSuffix(text, []byte{'\n'}), cut)
 		case bufio.ErrBufferFull:
 			if s.off-start <= maxSkipped {
 				continue
 			}
 			err = fmt.Errorf("a line of more than %d GiB, the rest is left out: %w", maxSkipped>>30, evidence.ErrCorrupt)
 		}
-		if len(text) > 0 && !s.line(start, text, cut, false) {
+		if len(text) > 0 && !s.line(start, text, cut) {
 			return false
 		}
 		if err != io.EOF {
@@ -93,7 +92,7 @@ func (s *scanner) next() bool {
 
 // line yields a line, without the carriage return at its end, and what lies
 // between zeros as lines of their own.
-func (s *scanner) line(off int64, text []byte, cut, end bool) bool {
+func (s *scanner) line(off int64, text []byte, cut bool) bool {
 	for {
 		lead := len(text)
 		text = bytes.TrimLeft(text, "\x00")
@@ -118,7 +117,7 @@ func (s *scanner) line(off int64, text []byte, cut, end bool) bool {
 		text = text[at:]
 	}
 	text = bytes.TrimSuffix(text, []byte{'\r'})
-	return s.yield(Line{Offset: off, Text: text, Cut: cut, End: end}, nil)
+	return s.yield(Line{Offset: off, Text: text, Cut: cut}, nil)
 }
 
 var zeros = make([]byte, minFill)
