@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"lagan/evidence"
-	"lagan/runtimes/sqlite"
+	"lagan/internal/sqlite"
 	"lagan/timeline"
 )
 

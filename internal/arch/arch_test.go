@@ -24,6 +24,7 @@ var ranks = []struct {
 	{"internal/text", nil},
 	{"internal/piece", []string{"evidence"}},
 	{"internal/arch", nil},
+	{"internal/sqlite", []string{"evidence"}},
 	{"evidence", nil},
 	{"evidence/memfs", []string{"evidence"}},
 	{"evidence/ext4", []string{"evidence", "evidence/jbd2", "internal/bin"}},
@@ -35,7 +36,7 @@ var ranks = []struct {
 	{"runtimes", nil},
 	{"runtimes/containerd", []string{"evidence", "runtimes", "runtimes/boltdb", "runtimes/kubernetes", "runtimes/oci", "runtimes/internal/...", "internal/bin"}},
 	{"runtimes/docker", []string{"evidence", "runtimes", "runtimes/boltdb", "runtimes/kubernetes", "runtimes/oci", "runtimes/internal/...", "internal/bin"}},
-	{"runtimes/storage", []string{"evidence", "runtimes", "runtimes/boltdb", "runtimes/sqlite", "runtimes/kubernetes", "runtimes/oci", "runtimes/internal/...", "internal/bin"}},
+	{"runtimes/storage", []string{"evidence", "runtimes", "runtimes/boltdb", "internal/sqlite", "runtimes/kubernetes", "runtimes/oci", "runtimes/internal/...", "internal/bin"}},
 	{"runtimes/kubernetes", []string{"evidence", "runtimes", "runtimes/internal/...", "internal/bin"}},
 	{"runtimes/internal/treetest", []string{"..."}}, // opens fixtures, for tests alone
 	{"runtimes/...", []string{"evidence", "runtimes", "internal/bin"}},
@@ -44,7 +45,7 @@ var ranks = []struct {
 	{"export", []string{"evidence", "internal/text"}}, // what leaves a tree, apart from layers, which compares what is in one
 	{"artifacts/...", []string{"evidence", "artifacts/lines", "artifacts/stamp", "internal/bin", "internal/text"}},
 	{"timeline", []string{"internal/text"}},
-	{"analyzer", []string{"evidence/...", "runtimes/...", "layers", "overlay", "export", "artifacts/...", "timeline"}},
+	{"analyzer", []string{"evidence/...", "internal/sqlite", "runtimes/...", "layers", "overlay", "export", "artifacts/...", "timeline"}},
 	{"cmd/lagan", []string{"analyzer", "evidence", "runtimes", "layers", "timeline", "internal/text"}},
 	{"fixtures", nil},
 	{"scripts/...", []string{"..."}},

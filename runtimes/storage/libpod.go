@@ -8,9 +8,9 @@ import (
 	"io/fs"
 
 	"lagan/evidence"
+	"lagan/internal/sqlite"
 	"lagan/runtimes/boltdb"
 	"lagan/runtimes/oci"
-	"lagan/runtimes/sqlite"
 )
 
 // libpod is Podman's own state: the documents of containers and pods by id.
