@@ -30,6 +30,9 @@ state, the operating system, and every container runtime's data root.`,
 			if err != nil {
 				return err
 			}
+			if u.verbose {
+				fmt.Fprintf(u.stderr, "lagan: this process: %s\n", text.ForTerminal(u.confined()))
+			}
 			return u.write(func(w io.Writer) error {
 				if u.output == "table" {
 					return r.print(w)

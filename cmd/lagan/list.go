@@ -130,6 +130,7 @@ func (s *selection) addFlags(cmd *cobra.Command, choose []string) {
 		case "no-infra":
 			f.BoolVar(&s.noInfra, name, false, "leave out sandboxes and what is in kube-system")
 			f.StringVar(&s.infraFile, "infra", "", "FILE with more to leave out: YAML lists names, images, labels (implies --no-infra)")
+			fileFlags(cmd, "infra")
 		}
 	}
 }

@@ -19,7 +19,7 @@ var update = flag.Bool("update", false, "write what the scripts print into their
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"lagan": func() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) },
+		"lagan": func() { os.Exit(runConfined(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) },
 	})
 }
 

@@ -59,12 +59,21 @@ type usageError struct{ error }
 
 // run is the whole program; it returns the exit status.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	u := &ui{ctx: ctx, stdout: stdout, stderr: stderr}
+	return (&ui{ctx: ctx, stdout: stdout, stderr: stderr}).run(args)
+}
+
+// runConfined is run in a process of its own, which gives up what it doesn't need.
+func runConfined(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	return (&ui{ctx: ctx, stdout: stdout, stderr: stderr, sandbox: true}).run(args)
+}
+
+func (u *ui) run(args []string) int {
+	stdout, stderr := u.stdout, u.stderr
 	cmd := newRootCommand(u)
 	cmd.SetArgs(args)
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
-	err := cmd.ExecuteContext(ctx)
+	err := cmd.ExecuteContext(u.ctx)
 	u.endProgress()
 	switch {
 	case err == nil && u.gaps+u.findings > 0:
@@ -147,17 +156,23 @@ func (u *ui) command(v verb) *cobra.Command {
 			}
 			return nil
 		},
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(c *cobra.Command, args []string) error {
 			if v.check != nil {
 				if err := v.check(); err != nil {
 					return err
 				}
+			}
+			if err := u.confine(c, args[0], false); err != nil {
+				return err
 			}
 			n, err := u.open(args[0])
 			if err != nil {
 				return err
 			}
 			defer n.Close()
+			if err := u.confine(c, args[0], true); err != nil {
+				return err
+			}
 			if n.Tree == nil && !v.readsNothing {
 				return fmt.Errorf("%s: %w; `lagan info` shows what was recognised", args[0], analyzer.ErrNoFilesystem)
 			}

@@ -47,6 +47,7 @@ A bodyfile has files alone, in the order of the disk, for mactime to sort.`,
 	cmd.Flags().StringVar(&f.format, "format", "", formatHelp())
 	cmd.Flags().StringVar(&f.since, "since", "", "leave out what was before TIME (2026-11-22, 2026-11-22T10:00:00Z)")
 	cmd.Flags().StringVar(&f.until, "until", "", "leave out what was at or after TIME")
+	fileFlags(cmd, "with")
 	check := cmd.Args
 	cmd.Args = func(c *cobra.Command, args []string) error {
 		if err := check(c, args); err != nil {

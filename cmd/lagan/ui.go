@@ -18,6 +18,7 @@ import (
 	"golang.org/x/term"
 
 	"lagan/analyzer"
+	"lagan/internal/confine"
 	"lagan/internal/text"
 )
 
@@ -43,6 +44,10 @@ type ui struct {
 	mounts       []string
 	tempDir      string
 	cacheDir     string
+	noSandbox    bool
+
+	sandbox     bool // this is a process of its own, which may be confined
+	confinement confine.State
 
 	started  time.Time
 	shown    time.Time
@@ -72,6 +77,7 @@ func (u *ui) addFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&u.mounts, "mount", nil, "VOLUME=/PATH: where a volume belongs in the node's tree (repeatable)")
 	f.StringVar(&u.cacheDir, "cache", "", "folder that keeps what was unpacked for the next command")
 	f.StringVar(&u.tempDir, "temp", "", "folder for what has to be unpacked")
+	f.BoolVar(&u.noSandbox, "no-sandbox", false, "don't confine the process to the evidence, the output and the folder for what is unpacked")
 	f.SortFlags = false
 }
 

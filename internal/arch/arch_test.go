@@ -22,6 +22,7 @@ var ranks = []struct {
 }{
 	{"internal/bin", nil},
 	{"internal/text", nil},
+	{"internal/confine", nil},
 	{"internal/piece", []string{"evidence"}},
 	{"internal/arch", nil},
 	{"internal/sqlite", []string{"evidence"}},
@@ -46,7 +47,7 @@ var ranks = []struct {
 	{"artifacts/...", []string{"evidence", "artifacts/lines", "artifacts/stamp", "internal/bin", "internal/text"}},
 	{"timeline", []string{"internal/text"}},
 	{"analyzer", []string{"evidence/...", "internal/sqlite", "runtimes/...", "layers", "overlay", "export", "artifacts/...", "timeline"}},
-	{"cmd/lagan", []string{"analyzer", "evidence", "runtimes", "layers", "timeline", "internal/text"}},
+	{"cmd/lagan", []string{"analyzer", "evidence", "runtimes", "layers", "timeline", "internal/text", "internal/confine"}},
 	{"fixtures", nil},
 	{"scripts/...", []string{"..."}},
 }
@@ -56,12 +57,14 @@ var ranks = []struct {
 var banned = []string{"os/exec", "net", "net/http", "unsafe", "plugin", "C"}
 
 // doors lists which parts may open files of the analyst's machine.
-var doors = []string{"cmd/lagan", "evidence/image", "evidence/hostdir", "timeline", "export", "fixtures", "scripts", "internal/arch", "runtimes/internal/treetest"}
+var doors = []string{"cmd/lagan", "evidence/image", "evidence/hostdir", "timeline", "export", "fixtures", "scripts", "internal/arch", "internal/confine", "runtimes/internal/treetest"}
 
 // third lists where each module of others may be used outside tests.
 var third = map[string][]string{
 	"github.com/spf13/":             {"cmd/lagan"},
 	"golang.org/x/term":             {"cmd/lagan"},
+	"github.com/landlock-lsm/":      {"internal/confine"},
+	"github.com/elastic/":           {"internal/confine"},
 	"golang.org/x/sys":              {"evidence/image", "evidence/hostdir", "scripts"},
 	"github.com/klauspost/compress": {"layers", "evidence", "fixtures", "timeline", "artifacts"},
 	"github.com/diskfs/go-diskfs":   {"evidence"},
