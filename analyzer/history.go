@@ -2,9 +2,7 @@ package analyzer
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 
@@ -75,7 +73,7 @@ func (n *Node) LayerFiles(ctx context.Context, i *Image, s Step, fn func(LayerFi
 	if s.index < 0 {
 		return nil
 	}
-	fsys, root, err := n.stepTree(ctx, i, s)
+	fsys, root, err := n.stepTree(i, s)
 	if err != nil {
 		return err
 	}
@@ -116,31 +114,12 @@ func (n *Node) LayerFiles(ctx context.Context, i *Image, s Step, fn func(LayerFi
 }
 
 // stepTree returns a step's layer: its folder or, where that isn't there, the tree of its blob.
-func (n *Node) stepTree(ctx context.Context, i *Image, s Step) (evidence.FS, evidence.Ino, error) {
-	missing := fmt.Errorf("layer %s: neither unpacked nor a blob on this disk: %w", s.Layer, fs.ErrNotExist)
-	if s.Dir != "" {
-		ino, err := n.layerRoot(i.store, s.Dir)
-		if !errors.Is(err, fs.ErrNotExist) {
-			return i.store.Tree, ino, err
-		}
-	}
-	if s.index >= len(i.Blobs) || i.Blobs[s.index].Path == "" {
-		return nil, 0, missing
-	}
-	r, err := openPath(i.store, i.Blobs[s.index].Path)
+func (n *Node) stepTree(i *Image, s Step) (evidence.FS, evidence.Ino, error) {
+	fsys, root, err := n.layerPlace(i.store, runtimes.Layer{Dir: s.Dir, DiffID: s.Layer}, i.Rootfs)
 	if err != nil {
-		return nil, 0, err
+		err = fmt.Errorf("layer %s: %w", s.Layer, err)
 	}
-	unpacked, _, done, err := layers.Unpack(contextReader{ctx, r})
-	if err != nil {
-		return nil, 0, fmt.Errorf("layer %s: %w", s.Layer, err)
-	}
-	defer done()
-	t, err := layers.ReadTar(unpacked, layers.TarOptions{})
-	if err != nil {
-		n.gap(i.store.Volume, "layer "+s.Layer, err)
-	}
-	return t, t.Root(), nil
+	return fsys, root, err
 }
 
 // Instruction returns the step as a line of a Dockerfile would say it, as far as

@@ -3,6 +3,7 @@ package analyzer
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"lagan/evidence"
 	"lagan/overlay"
@@ -23,10 +24,17 @@ type openedImage struct {
 }
 
 // layerPlace finds a layer: a folder of the store's tree, or one of a filesystem
-// whose image lies there. Its marks look as the kernel's overlayfs has them.
+// whose image lies there, or, where the folder is missing, the layer's blob. Its
+// marks look as the kernel's overlayfs has them.
 func (n *Node) layerPlace(s Store, l runtimes.Layer, r runtimes.Rootfs) (evidence.FS, evidence.Ino, error) {
 	if !l.Image {
-		ino, err := n.layerRoot(s, l.Dir)
+		ino, err := evidence.Ino(0), error(errNoFolder)
+		if l.Dir != "" {
+			ino, err = n.layerRoot(s, l.Dir)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return n.blobLayer(s, l, r, err)
+		}
 		return n.markedTree(s.Tree, r), ino, err
 	}
 	fsys, err := n.imageTree(s, l.Dir)

@@ -37,6 +37,7 @@ type Options struct {
 	NoJournal bool     // leave dirty journals unreplayed
 	DataRoots []DataRoot
 	Mounts    []MountOption
+	Layers    []LayerOption
 	NoScan    bool   // look for data roots in configured and usual places only
 	TempDir   string // for spooled images; "" is the system's
 	CacheDir  string // keeps what was unpacked for the next time; "" nowhere
@@ -92,8 +93,10 @@ type Node struct {
 	Tree     evidence.FS // all volumes joined; nil where there is no filesystem
 	Stores   []Store
 
+	ctx     context.Context // of Open: it ends what is unpacked later
 	options Options
 	gaps    gapList
+	blobs   layerBlobs
 	parents map[string]bool // disks that others hold the changes of
 	mounts  []mounted       // what the tree shows where, "/" first
 
@@ -109,7 +112,7 @@ type Node struct {
 // Open opens the evidence at path: a disk, an image of one, or a folder. The
 // error says what, where and what to try. Close releases what it holds.
 func Open(ctx context.Context, path string, o Options) (*Node, error) {
-	n := &Node{options: o, layerRoots: make(map[layerKey]layerRoot), parents: make(map[string]bool), directories: overlay.NewCache(0)}
+	n := &Node{ctx: ctx, options: o, layerRoots: make(map[layerKey]layerRoot), parents: make(map[string]bool), directories: overlay.NewCache(0)}
 	n.gaps.told = o.Gap
 	n.containers = sync.OnceValue(n.listContainers)
 	n.images = sync.OnceValue(n.listImages)
@@ -158,7 +161,7 @@ func (n *Node) recognised(path string) error {
 
 // Close releases the evidence and removes what was spooled.
 func (n *Node) Close() error {
-	var err error
+	err := n.blobs.close()
 	for _, e := range n.Evidence {
 		if e.image != nil {
 			err = errors.Join(err, e.image.Close())

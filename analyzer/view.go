@@ -87,9 +87,16 @@ func (n *Node) Base(c *Container) (evidence.FS, error) {
 	return fsys, nil
 }
 
-// ImageView returns the merged view of an image's unpacked layers.
+// ImageView returns the merged view of an image's layers, of the blobs where they aren't unpacked.
 func (n *Node) ImageView(i *Image) (*Tree, error) {
-	fsys, names, err := n.stack(i.store, "image "+i.DisplayName(), i.Rootfs, i.Rootfs.Lower, false)
+	r := i.Rootfs
+	if r.Problem != nil || len(r.Lower) == 0 {
+		r = i.ofBlobs()
+		if i.Rootfs.Problem != nil && r.Problem == nil {
+			n.gap(i.store.Volume, "image "+i.DisplayName(), fmt.Errorf("its blobs stand for its folders: %w", i.Rootfs.Problem))
+		}
+	}
+	fsys, names, err := n.stack(i.store, "image "+i.DisplayName(), r, r.Lower, false)
 	if err != nil {
 		return nil, fmt.Errorf("image %s: %w", i.DisplayName(), err)
 	}

@@ -111,17 +111,28 @@ func Unpack(blob io.Reader) (io.Reader, Compression, func(), error) {
 	return &limited{r: r, in: counted, free: freeOutput}, kind, done, nil
 }
 
+// CompressionOf says how a blob is packed by its first bytes, of which four are enough.
+func CompressionOf(head []byte) Compression {
+	switch {
+	case bytes.HasPrefix(head, magicGzip):
+		return Gzip
+	case bytes.HasPrefix(head, magicZstd), len(head) >= 4 && head[0]>>4 == 5 && bytes.Equal(head[1:4], magicSkippable):
+		return Zstd
+	}
+	return Uncompressed
+}
+
 func unpack(in *bufio.Reader) (io.Reader, Compression, func(), error) {
 	nothing := func() {}
 	head, _ := in.Peek(len(magicZstd))
-	switch {
-	case bytes.HasPrefix(head, magicGzip):
+	switch CompressionOf(head) {
+	case Gzip:
 		r, err := gzip.NewReader(in)
 		if err != nil {
 			return nil, Gzip, nothing, broken(err)
 		}
 		return &unpacker{r}, Gzip, nothing, nil
-	case bytes.Equal(head, magicZstd), len(head) == 4 && head[0]>>4 == 5 && bytes.Equal(head[1:], magicSkippable):
+	case Zstd:
 		r, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderMaxMemory(1<<62))
 		if err != nil {
 			return nil, Zstd, nothing, broken(err)

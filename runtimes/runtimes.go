@@ -154,9 +154,12 @@ type Layer struct {
 	Dir string // as the node named it: /var/lib/...
 	// Image says that Dir is no folder but the image of a filesystem, which holds
 	// the layer at Inside.
-	Image   bool
-	Inside  string
-	DiffID  string // "sha256:...", where known
+	Image  bool
+	Inside string
+	DiffID string // "sha256:...", where known
+	// Blob is the digest of the packed layer, where the record of the folder names
+	// it itself. Of a layer without Dir, it or DiffID leads to the content.
+	Blob    string
 	ChainID string
 	Key     string // the snapshotter's or driver's name of it
 	ID      string // the snapshot's number or the driver's directory

@@ -121,6 +121,9 @@ func newRootCommand(u *ui) *cobra.Command {
 	cmd.CompletionOptions.HiddenDefaultCmd = true
 	cmd.SetUsageTemplate(usageTemplate)
 	u.addFlags(cmd.PersistentFlags())
+	if err := cmd.MarkPersistentFlagFilename("layer"); err != nil {
+		panic(err) // no such flag: a mistake in this program
+	}
 	cmd.AddCommand(
 		newInfoCommand(u), newContainersCommand(u), newImagesCommand(u), newInspectCommand(u),
 		newPodsCommand(u), newSnapshotsCommand(u), newContentsCommand(u), newVolumesCommand(u), newNetworksCommand(u), newNamespacesCommand(u), newTasksCommand(u), newWhichCommand(u),
@@ -215,6 +218,13 @@ func (u *ui) open(path string) (*analyzer.Node, error) {
 			return nil, usageError{fmt.Errorf("--mount takes VOLUME=/PATH, such as 2=/var/lib/containerd, not %q", m)}
 		}
 		o.Mounts = append(o.Mounts, analyzer.MountOption{Volume: index, Path: path})
+	}
+	for _, l := range u.layers {
+		layer, err := analyzer.ParseLayerOption(l)
+		if err != nil {
+			return nil, usageError{err}
+		}
+		o.Layers = append(o.Layers, layer)
 	}
 	n, err := analyzer.Open(u.ctx, path, o)
 	u.endProgress()

@@ -42,6 +42,7 @@ type ui struct {
 	dataRoots    []string
 	noScan       bool
 	mounts       []string
+	layers       []string
 	tempDir      string
 	cacheDir     string
 	noSandbox    bool
@@ -75,6 +76,7 @@ func (u *ui) addFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&u.dataRoots, "data-root", nil, "KIND=PATH: a runtime's data root that no configuration names (repeatable)")
 	f.BoolVar(&u.noScan, "no-scan", false, "look for data roots where they are configured or usual, not in the whole tree")
 	f.StringArrayVar(&u.mounts, "mount", nil, "VOLUME=/PATH: where a volume belongs in the node's tree (repeatable)")
+	f.StringArrayVar(&u.layers, "layer", nil, "DIGEST=FILE: a layer's blob from elsewhere, in place of a folder that is missing (repeatable)")
 	f.StringVar(&u.cacheDir, "cache", "", "folder that keeps what was unpacked for the next command")
 	f.StringVar(&u.tempDir, "temp", "", "folder for what has to be unpacked")
 	f.BoolVar(&u.noSandbox, "no-sandbox", false, "don't confine the process to the evidence, the output and the folder for what is unpacked")
