@@ -66,7 +66,7 @@ var third = map[string][]string{
 	"github.com/landlock-lsm/":      {"internal/confine"},
 	"github.com/elastic/":           {"internal/confine"},
 	"golang.org/x/sys":              {"evidence/image", "evidence/hostdir", "scripts"},
-	"github.com/klauspost/compress": {"layers", "evidence", "fixtures", "timeline", "artifacts"},
+	"github.com/klauspost/compress": {"layers", "evidence", "fixtures", "timeline", "artifacts", "scripts"},
 	"github.com/diskfs/go-diskfs":   {"evidence"},
 	"go.etcd.io/bbolt":              {"runtimes/internal/treetest"}, // writes databases for tests
 	"github.com/ulikunitz/xz":       {"evidence", "layers", "artifacts"},
