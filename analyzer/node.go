@@ -112,10 +112,7 @@ type Node struct {
 // Open opens the evidence at path: a disk, an image of one, or a folder. The
 // error says what, where and what to try. Close releases what it holds.
 func Open(ctx context.Context, path string, o Options) (*Node, error) {
-	n := &Node{ctx: ctx, options: o, layerRoots: make(map[layerKey]layerRoot), parents: make(map[string]bool), directories: overlay.NewCache(0)}
-	n.gaps.told = o.Gap
-	n.containers = sync.OnceValue(n.listContainers)
-	n.images = sync.OnceValue(n.listImages)
+	n := newNode(ctx, o)
 	for _, p := range append([]string{path}, o.Disks...) {
 		if n.parents[p] {
 			continue // not a disk of the node, but what another one holds the changes of
@@ -125,27 +122,57 @@ func Open(ctx context.Context, path string, o Options) (*Node, error) {
 			return nil, err
 		}
 	}
-	n.assemble()
-	if o.Volume > len(n.Volumes) {
-		err := fmt.Errorf("there is no volume %d: %s has %d; see `lagan info`", o.Volume, path, len(n.Volumes))
+	return n.read(path)
+}
+
+// OpenImage opens a disk that the caller has opened, under a name for records:
+// one that lies behind a network, or in memory. Close closes it.
+func OpenImage(ctx context.Context, name string, disk image.Image, o Options) (*Node, error) {
+	n := newNode(ctx, o)
+	if err := n.addImage(&Evidence{Path: name, Name: name}, disk); err != nil {
 		n.Close()
 		return nil, err
 	}
-	for _, m := range o.Mounts {
-		if m.Volume > len(n.Volumes) {
-			err := fmt.Errorf("there is no volume %d to mount at %s: %s has %d; see `lagan info`", m.Volume, m.Path, path, len(n.Volumes))
-			n.Close()
-			return nil, err
-		}
+	return n.read(name)
+}
+
+func newNode(ctx context.Context, o Options) *Node {
+	n := &Node{ctx: ctx, options: o, layerRoots: make(map[layerKey]layerRoot), parents: make(map[string]bool), directories: overlay.NewCache(0)}
+	n.gaps.told = o.Gap
+	n.containers = sync.OnceValue(n.listContainers)
+	n.images = sync.OnceValue(n.listImages)
+	return n
+}
+
+// read goes on from the disks to what is on them. The node is closed where
+// there is an error.
+func (n *Node) read(path string) (*Node, error) {
+	n.assemble()
+	err := n.checkVolumes(path)
+	if err == nil {
+		n.openFilesystems()
+		err = n.recognised(path)
 	}
-	n.openFilesystems()
-	if err := n.recognised(path); err != nil {
+	if err != nil {
 		n.Close()
 		return nil, err
 	}
 	n.join()
 	n.findStores()
 	return n, nil
+}
+
+// checkVolumes finds options that name a volume which isn't there.
+func (n *Node) checkVolumes(path string) error {
+	if v := n.options.Volume; v > len(n.Volumes) {
+		return fmt.Errorf("there is no volume %d: %s has %d; see `lagan info`", v, path, len(n.Volumes))
+	}
+	for _, m := range n.options.Mounts {
+		if m.Volume > len(n.Volumes) {
+			return fmt.Errorf("there is no volume %d to mount at %s: %s has %d; see `lagan info`", m.Volume, m.Path, path, len(n.Volumes))
+		}
+	}
+	return nil
 }
 
 // recognised refuses what is no disk at all: no partition table, and nothing
@@ -229,6 +256,11 @@ func (n *Node) openEvidence(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
+	return n.addImage(e, img)
+}
+
+// addImage makes volumes of a disk. The node closes it from now on.
+func (n *Node) addImage(e *Evidence, img image.Image) error {
 	for _, p := range image.Describe(img).Parents {
 		n.parents[p] = true
 	}
@@ -236,7 +268,7 @@ func (n *Node) openEvidence(ctx context.Context, path string) error {
 	n.Evidence = append(n.Evidence, e)
 	volumes, err := volume.Scan(img, img.Size(), func(err error) { n.gaps.add(Gap{Evidence: e.Name, Message: err.Error()}) })
 	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return fmt.Errorf("%s: %w", e.Path, err)
 	}
 	for _, v := range volumes {
 		n.Volumes = append(n.Volumes, &Volume{
