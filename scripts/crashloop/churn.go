@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,15 +25,11 @@ type churn struct {
 	group sync.WaitGroup
 }
 
-// newChurn prepares writers; plain leaves out what makes a fast commit a full
-// one, small makes do with few files.
-func newChurn(top string, seed uint64, plain, small bool) *churn {
+// newChurn prepares writers that do ops; small makes do with few files.
+func newChurn(top string, seed uint64, ops []func(*writer), small bool) *churn {
 	c := &churn{top: top, seed: seed, ops: ops, names: 120}
 	if small {
 		c.names = 20
-	}
-	if plain {
-		c.ops = ops[:plainOps]
 	}
 	return c
 }
@@ -75,6 +72,7 @@ func (c *churn) wait() {
 const folders = 6
 
 type writer struct {
+	id   uint64
 	top  string
 	ops  []func(*writer)
 	n    int // names
@@ -83,7 +81,7 @@ type writer struct {
 }
 
 func (c *churn) writer(i uint64) *writer {
-	return &writer{top: c.top, ops: c.ops, n: c.names, rng: rand.New(rand.NewPCG(c.seed, i))}
+	return &writer{id: i, top: c.top, ops: c.ops, n: c.names, rng: rand.New(rand.NewPCG(c.seed, i))}
 }
 
 func (w *writer) close() {
@@ -113,23 +111,33 @@ func (w *writer) bytes(n int) []byte {
 	return bytes.Repeat([]byte{byte(w.rng.IntN(255) + 1)}, w.rng.IntN(n+1))
 }
 
-// ops are what the writers do, each as often as it stands here.
-var ops = []func(*writer){
+// plainOps are what all filesystems take, each as often as it stands here, and
+// what a fast commit of ext4 can hold.
+var plainOps = []func(*writer){
 	(*writer).create, (*writer).create, (*writer).create, (*writer).create, (*writer).create,
-	(*writer).overwrite, (*writer).overwrite, (*writer).grow, (*writer).truncate, (*writer).truncate,
+	(*writer).overwrite, (*writer).overwrite, (*writer).grow, (*writer).truncate, (*writer).truncate, (*writer).mapped,
 	(*writer).sparse, (*writer).allocate, (*writer).punch,
 	(*writer).rename, (*writer).rename, (*writer).rename, (*writer).link, (*writer).link,
 	(*writer).unlink, (*writer).unlink, (*writer).unlink,
 	(*writer).mkdir, (*writer).mkdir, (*writer).rmdir,
 	(*writer).attributes, (*writer).attributes,
 	(*writer).fsync, (*writer).fsync, (*writer).fsync, (*writer).fsyncFolder, (*writer).release, (*writer).many,
-	// What follows makes a fast commit a full one (EXT4_FC_REASON_XATTR and others; to
-	// ext4_should_journal_data, whatever is no regular file is journalled data), or, the
-	// deleted and held open, one that the kernel then refuses to replay.
-	(*writer).symlink, (*writer).mknod, (*writer).renameFolder, (*writer).unlinkOpen, (*writer).unnamed, (*writer).setxattr, (*writer).setxattr, (*writer).removexattr,
 }
 
-const plainOps = 32 // of ops, those that a fast commit can hold
+// otherOps make a fast commit a full one (EXT4_FC_REASON_XATTR and others; to
+// ext4_should_journal_data, whatever is no regular file is journalled data), or, the
+// deleted and held open, one that the kernel then refuses to replay.
+var otherOps = []func(*writer){
+	(*writer).symlink, (*writer).mknod, (*writer).renameFolder, (*writer).renameFolder, (*writer).swap, (*writer).whiteout,
+	(*writer).unlinkOpen, (*writer).unnamed, (*writer).shift,
+	(*writer).setxattr, (*writer).setxattr, (*writer).setxattr, (*writer).largeXattr, (*writer).manyXattrs, (*writer).removexattr,
+}
+
+// sharingOps want a filesystem whose files can share blocks.
+var sharingOps = []func(*writer){(*writer).reflink, (*writer).reflink, (*writer).copyFile, (*writer).exchangeRange}
+
+// subvolumeOps are btrfs's own.
+var subvolumeOps = []func(*writer){(*writer).subvolume, (*writer).snapshot, (*writer).removeSubvolume}
 
 func (w *writer) step() {
 	w.ops[w.rng.IntN(len(w.ops))](w)
@@ -195,6 +203,41 @@ func (w *writer) punch() {
 	})
 }
 
+// shift takes a piece out of a file, or puts a hole between.
+func (w *writer) shift() {
+	w.edit(os.O_WRONLY, func(f *os.File) {
+		mode := uint32(unix.FALLOC_FL_COLLAPSE_RANGE)
+		if w.rng.IntN(2) == 0 {
+			mode = unix.FALLOC_FL_INSERT_RANGE
+		}
+		unix.Fallocate(int(f.Fd()), mode, w.rng.Int64N(4)*4096, (1+w.rng.Int64N(3))*4096)
+	})
+}
+
+// mapped writes through memory, over holes or not.
+func (w *writer) mapped() {
+	w.edit(os.O_RDWR, func(f *os.File) {
+		st, err := f.Stat()
+		if err != nil || st.Size() == 0 || !st.Mode().IsRegular() {
+			return
+		}
+		m, err := unix.Mmap(int(f.Fd()), 0, int(min(st.Size(), 100_000)), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+		if err != nil {
+			return
+		}
+		defer unix.Munmap(m)
+		// Another writer may cut the file off below the mapping, and a dead
+		// filesystem gives no pages: both are faults, which end the writing.
+		defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+		defer func() { recover() }()
+		at := w.rng.IntN(len(m))
+		copy(m[at:], w.bytes(9000))
+		if w.rng.IntN(2) == 0 {
+			unix.Msync(m, unix.MS_SYNC)
+		}
+	})
+}
+
 func (w *writer) rename()  { os.Rename(w.path(), w.path()) }
 func (w *writer) link()    { os.Link(w.path(), w.path()) }
 func (w *writer) unlink()  { os.Remove(w.path()) }
@@ -256,6 +299,20 @@ func (w *writer) rmdir() {
 	}
 }
 
+// swap exchanges two names, of files or folders.
+func (w *writer) swap() {
+	from, to := w.path(), w.path()
+	if w.rng.IntN(3) == 0 {
+		to += ".d"
+	}
+	unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_EXCHANGE)
+}
+
+// whiteout renames as overlayfs does, leaving the mark of a deletion behind.
+func (w *writer) whiteout() {
+	unix.Renameat2(unix.AT_FDCWD, w.path(), unix.AT_FDCWD, w.path(), unix.RENAME_WHITEOUT)
+}
+
 func (w *writer) renameFolder() { os.Rename(w.path()+".d", w.path()+".d") }
 
 // mknod makes devices, too; the mount is nodev, so that no writer reaches one.
@@ -281,6 +338,19 @@ func (w *writer) setxattr() {
 	}
 	size := []int{1, 30, 500, 3000}[w.rng.IntN(4)]
 	unix.Lsetxattr(w.path(), name, w.bytes(size), 0)
+}
+
+// largeXattr sets one that needs blocks of its own.
+func (w *writer) largeXattr() {
+	unix.Lsetxattr(w.path(), fmt.Sprintf("user.k%d", w.rng.IntN(5)), w.bytes(60000), 0)
+}
+
+// manyXattrs fills an attribute fork until it is a tree.
+func (w *writer) manyXattrs() {
+	p := w.path()
+	for i := range w.rng.IntN(60) {
+		unix.Lsetxattr(p, fmt.Sprintf("user.number-%d", i), w.bytes(200), 0)
+	}
 }
 
 func (w *writer) removexattr() {

@@ -19,6 +19,7 @@ import (
 // round is one crash.
 type round struct {
 	options
+	host    *host
 	variant variant
 	mnt     string
 	image   string
@@ -57,51 +58,49 @@ func (r *round) run() ([]string, error) {
 // and the folders and files whose names a fast commit changed (__ext4_link).
 func (r *round) recovered(t int64) bool { return t > r.crashed.UnixNano() }
 
-// crash leaves in r.image what a power cut at a random moment would have left.
+// crash leaves in r.image what a power cut, or a snapshot of the running
+// machine's disk, at a random moment would have left.
 func (r *round) crash() error {
 	size := r.variant.size
 	if r.small && r.variant.fs == "ext4" {
 		size = 24
 	}
-	if err := fillImage(r.image, size); err != nil {
+	live, err := r.host.blank("live.img", size)
+	if err != nil {
 		return err
 	}
-	mk := append(strings.Fields(r.variant.mkfs), r.image)
+	defer os.Remove(live)
+	mk := append(strings.Fields(r.variant.mkfs), live)
 	if err := command(mk...); err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errNotMade, err)
 	}
-	opts := "loop,nodev,noatime,nodiscard"
-	if r.variant.fs == "xfs" {
-		opts = "loop,nodev,noatime"
+	opts := "loop,nodev,noatime"
+	if r.variant.fs == "ext4" {
+		opts += ",nodiscard"
 	}
 	if r.variant.mount != "" {
 		opts += "," + r.variant.mount
 	}
-	if err := command("mount", "-o", opts, r.image, r.mnt); err != nil {
-		return err
+	if err := command("mount", "-o", opts, live, r.mnt); err != nil {
+		return fmt.Errorf("%w: %w", errNotMade, err)
 	}
 	defer command("umount", r.mnt)
-	c := newChurn(r.mnt, r.rng.Uint64(), strings.Contains(r.variant.name, "fast") && r.rng.IntN(4) > 0, r.small)
+	c := newChurn(r.mnt, r.rng.Uint64(), r.variant.ops(r.rng), r.small)
 	c.prepare()
 	flush(r.mnt)
 	c.start(1 + r.rng.IntN(3))
 	time.Sleep(time.Duration(r.rng.Int64N(int64(r.longest))))
-	err := r.stop()
+	if r.variant.fs == "btrfs" || r.rng.IntN(2) == 0 {
+		r.how = "copied"
+	} else if err := r.cut(); err != nil {
+		return err
+	}
+	// Of a dead filesystem the copy is taken while it is still mounted: what
+	// unmounting would write is not part of it.
+	err = clone(r.image, live)
 	r.crashed = time.Now()
 	c.wait()
-	if err != nil {
-		return err
-	}
-	// The crash copy is taken while the dead filesystem is still mounted: what
-	// unmounting would write is not part of it.
-	crashed := r.image + ".crash"
-	if err := command("cp", "--sparse=always", r.image, crashed); err != nil {
-		return err
-	}
-	if err := command("umount", r.mnt); err != nil {
-		return err
-	}
-	return os.Rename(crashed, r.image)
+	return err
 }
 
 // flush writes out one filesystem: sync(2) would wait for all others as well.
@@ -119,7 +118,8 @@ const (
 	noLogFlush    = 2 // nothing more is written at all
 )
 
-func (r *round) stop() error {
+// cut stops the filesystem dead.
+func (r *round) cut() error {
 	flags := noLogFlush
 	r.how = "cut"
 	if r.rng.IntN(4) == 0 {
@@ -136,13 +136,17 @@ func (r *round) stop() error {
 	return nil
 }
 
-// errRefused says that there is no truth to compare with.
-var errRefused = errors.New("the kernel refuses the journal")
+var (
+	// errRefused says that there is no truth to compare with.
+	errRefused = errors.New("the kernel refuses the journal")
+	// errNotMade says that the tools or the kernel here don't know such a filesystem.
+	errNotMade = errors.New("not made here")
+)
 
 // truth is what the kernel shows of a scratch copy that it recovered.
 func (r *round) truth() (map[string]record, error) {
 	scratch := r.image + ".scratch"
-	if err := command("cp", "--sparse=always", r.image, scratch); err != nil {
+	if err := clone(scratch, r.image); err != nil {
 		return nil, err
 	}
 	defer os.Remove(scratch)
@@ -156,21 +160,6 @@ func (r *round) truth() (map[string]record, error) {
 	}
 	defer command("umount", r.mnt)
 	return kernelTree(r.mnt)
-}
-
-func fillImage(path string, mib int64) error {
-	f, err := os.Create(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	b := bytes.Repeat([]byte{0xaa}, 1<<20)
-	for range mib {
-		if _, err := f.Write(b); err != nil {
-			return err
-		}
-	}
-	return f.Close()
 }
 
 func command(args ...string) error {

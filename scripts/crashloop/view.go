@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"lagan/evidence"
+	"lagan/evidence/btrfs"
 	"lagan/evidence/ext4"
 	"lagan/evidence/xfs"
 )
@@ -51,8 +52,11 @@ func (r *round) view() (map[string]record, error) {
 }
 
 func openFS(name string, f io.ReaderAt, size int64, o evidence.Options) (evidence.FS, error) {
-	if name == "xfs" {
+	switch name {
+	case "xfs":
 		return xfs.Open(f, size, o)
+	case "btrfs":
+		return btrfs.Open(f, size, o)
 	}
 	return ext4.Open(f, size, o)
 }
