@@ -21,13 +21,14 @@ type churn struct {
 	seed  uint64
 	ops   []func(*writer)
 	names int // file names a folder
+	long  int // and how long some are
 	stop  atomic.Bool
 	group sync.WaitGroup
 }
 
 // newChurn prepares writers that do ops; small makes do with few files.
 func newChurn(top string, seed uint64, ops []func(*writer), small bool) *churn {
-	c := &churn{top: top, seed: seed, ops: ops, names: 120}
+	c := &churn{top: top, seed: seed, ops: ops, names: 120, long: 40}
 	if small {
 		c.names = 20
 	}
@@ -76,12 +77,13 @@ type writer struct {
 	top  string
 	ops  []func(*writer)
 	n    int // names
+	long int // and how long some are
 	rng  *rand.Rand
 	open []*os.File // deleted or not, held open
 }
 
 func (c *churn) writer(i uint64) *writer {
-	return &writer{id: i, top: c.top, ops: c.ops, n: c.names, rng: rand.New(rand.NewPCG(c.seed, i))}
+	return &writer{id: i, top: c.top, ops: c.ops, n: c.names, long: c.long, rng: rand.New(rand.NewPCG(c.seed, i))}
 }
 
 func (w *writer) close() {
@@ -102,7 +104,7 @@ func (w *writer) folder(i int) string {
 func (w *writer) path() string {
 	name := fmt.Sprintf("f%d", w.rng.IntN(w.n))
 	if w.rng.IntN(8) == 0 {
-		name += strings.Repeat("-long", w.rng.IntN(40))
+		name += strings.Repeat("-long", w.rng.IntN(w.long))
 	}
 	return filepath.Join(w.folder(w.rng.IntN(folders)), name)
 }

@@ -86,6 +86,11 @@ func (r *round) crash() error {
 	}
 	defer command("umount", r.mnt)
 	c := newChurn(r.mnt, r.rng.Uint64(), r.variant.ops(r.rng), r.small)
+	if r.variant.fs == "btrfs" {
+		// Linux 6.18 stops at a BUG (btrfs_extend_item, fs/btrfs/ctree.c) where
+		// replayed names of one file outgrow half a leaf.
+		c.long = 8
+	}
 	c.prepare()
 	flush(r.mnt)
 	c.start(1 + r.rng.IntN(3))
