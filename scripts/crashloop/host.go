@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -44,15 +45,21 @@ func (h *host) close() {
 	os.Remove(h.image)
 }
 
-// blank returns a new image of mib MiB of 0xAA, so that a read of the wrong block shows.
-func (h *host) blank(name string, mib int64) (string, error) {
-	base := filepath.Join(h.dir, fmt.Sprintf("blank-%d", mib))
+// fresh returns a new image of mib MiB, made by mkfs on 0xAA, so that a read of
+// the wrong block shows. mkfs runs once for each name, on a file that shares
+// nothing: of one that does, XFS says that its sectors are as large as its blocks.
+func (h *host) fresh(name string, mib int64, mkfs string) (string, error) {
+	base := filepath.Join(h.dir, name+".base")
 	if _, err := os.Stat(base); err != nil {
 		if err := fill(base, mib); err != nil {
 			return "", err
 		}
+		if err := command(append(strings.Fields(mkfs), base)...); err != nil {
+			os.Remove(base)
+			return "", fmt.Errorf("%w: %w", errNotMade, err)
+		}
 	}
-	path := filepath.Join(h.dir, name)
+	path := filepath.Join(h.dir, "live.img")
 	return path, clone(path, base)
 }
 

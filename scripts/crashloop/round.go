@@ -65,15 +65,11 @@ func (r *round) crash() error {
 	if r.small && r.variant.fs == "ext4" {
 		size = 24
 	}
-	live, err := r.host.blank("live.img", size)
+	live, err := r.host.fresh(r.variant.name, size, r.variant.mkfs)
 	if err != nil {
 		return err
 	}
 	defer os.Remove(live)
-	mk := append(strings.Fields(r.variant.mkfs), live)
-	if err := command(mk...); err != nil {
-		return fmt.Errorf("%w: %w", errNotMade, err)
-	}
 	opts := "loop,nodev,noatime"
 	if r.variant.fs == "ext4" {
 		opts += ",nodiscard"
@@ -170,7 +166,8 @@ func (r *round) truth() (map[string]record, error) {
 func command(args ...string) error {
 	out, err := exec.Command(args[0], args[1:]...).CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("%s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(out))
+		said, _, _ := bytes.Cut(bytes.TrimSpace(out), []byte("\n")) // what follows is usage
+		return fmt.Errorf("%s: %w: %s", strings.Join(args, " "), err, said)
 	}
 	return nil
 }
