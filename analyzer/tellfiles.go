@@ -27,6 +27,14 @@ var fileTypes = map[evidence.Type]timeline.FileType{
 	evidence.TypeSocket: timeline.Socket,
 }
 
+// containerFiles tells the files of a container: what it changed, or all that it had.
+func (t *teller) containerFiles(c *Container) error {
+	if t.o.Merged {
+		return t.merged(c)
+	}
+	return t.changes(c)
+}
+
 // changes tells what a container added, changed and deleted.
 func (t *teller) changes(c *Container) error {
 	if c.Rootfs.Kind == runtimes.RootfsUnknown && c.Rootfs.Problem == nil {
@@ -35,17 +43,22 @@ func (t *teller) changes(c *Container) error {
 	common := t.containerCommon(c, "overlay")
 	prefix := "CONTAINER:" + c.DisplayName() + ":"
 	return t.n.Changes(t.ctx, c, ChangeOptions{}, func(ch Change) error {
-		t.r.Reset(timeline.FSStat, common)
-		t.r.Path(prefix, ch.Path)
-		t.r.String(timeline.FieldChangeKind, changeKind(&ch))
-		t.r.String(timeline.FieldSnapshotKey, c.Snapshot)
-		t.changedFile(&ch, c)
-		t.r.Template(timeline.ContainerFileMessage)
-		if err := t.tell(); err != nil {
-			return sinkError{err}
-		}
-		return nil
+		return t.containerFile(c, common, prefix, &ch, changeKind(&ch))
 	})
+}
+
+// containerFile tells one file of a container.
+func (t *teller) containerFile(c *Container, common *timeline.Common, prefix string, ch *Change, kind string) error {
+	t.r.Reset(timeline.FSStat, common)
+	t.r.Path(prefix, ch.Path)
+	t.r.String(timeline.FieldChangeKind, kind)
+	t.r.String(timeline.FieldSnapshotKey, c.Snapshot)
+	t.changedFile(ch, c)
+	t.r.Template(timeline.ContainerFileMessage)
+	if err := t.tell(); err != nil {
+		return sinkError{err}
+	}
+	return nil
 }
 
 func changeKind(ch *Change) string {
@@ -106,6 +119,9 @@ func (t *teller) changedFile(ch *Change, c *Container) {
 	}
 	if i.FromJournal {
 		t.r.Bool(timeline.FieldFromJournal, true)
+	}
+	if t.o.Hash && i.Type == evidence.TypeFile {
+		t.r.String(timeline.FieldSHA256Hash, t.hashInView(c, ch.Path, i))
 	}
 	t.r.Time(timeline.Modified, i.Mtime)
 	t.r.Time(timeline.Accessed, i.Atime)
@@ -198,6 +214,7 @@ func (t *teller) files() error {
 			if err != nil {
 				return err
 			}
+			t.expected += int64(x.len())
 			failed = t.volume(v, x, folders)
 			return nil
 		})

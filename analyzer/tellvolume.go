@@ -219,6 +219,10 @@ func (t *volumeTeller) file(i int32, in folder, path []byte) error {
 	if n.journal {
 		r.Bool(timeline.FieldFromJournal, true)
 	}
+	if t.o.Hash && n.typ == evidence.TypeFile {
+		at := place{t.v.FS, t.x.inos[i]}
+		r.String(timeline.FieldSHA256Hash, t.hash(at, t.v.Index, string(path), n.nlink > 1))
+	}
 	for k, desc := range [4]timeline.Desc{timeline.Modified, timeline.Accessed, timeline.MetadataChanged, timeline.Created} {
 		if sec, nsec, known := t.x.time(n, k); known {
 			r.Unix(desc, sec, nsec)

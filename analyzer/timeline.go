@@ -26,6 +26,8 @@ type TimelineOptions struct {
 	Scope      Scope
 	Containers []*Container // only these, where there are any
 	With       []Companion  // logs of the cloud that the node was in
+	Hash       bool         // SHA-256 of regular files
+	Merged     bool         // the whole view of each container, not only what it changed
 }
 
 // Timeline tells what the node's disks say of its past. add is given one
@@ -75,6 +77,8 @@ type teller struct {
 	r        *timeline.Record
 	hostname string
 	told     int64
+	expected int64 // records, as far as that can be known
+	hasher   hasher
 }
 
 // tell hands on the record that was built.
@@ -83,7 +87,11 @@ func (t *teller) tell() error {
 		if err := t.ctx.Err(); err != nil {
 			return err
 		}
-		t.n.progress("telling events", t.told, 0)
+		total := t.expected
+		if t.told > total {
+			total = 0
+		}
+		t.n.progress("telling events", t.told, total)
 	}
 	err := t.pipe.send()
 	t.r = t.pipe.record()
@@ -157,7 +165,7 @@ func (t *teller) runtimes() error {
 		var err error
 		t.n.guard(c.store.Volume, "container "+c.DisplayName(), func() error {
 			err = nil
-			failed := t.changes(c)
+			failed := t.containerFiles(c)
 			if t.ctx.Err() != nil || isSinkError(failed) {
 				err = failed
 				return nil

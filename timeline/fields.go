@@ -144,6 +144,15 @@ const (
 	FieldDestinationPort
 	FieldTechnique
 
+	// Of what is set up: cron, at, systemd, keys, sudoers, packages, volumes.
+	FieldSchedule
+	FieldKeyType
+	FieldOptions
+	FieldPackageName
+	FieldPackageVersion
+	FieldVolumeDriver
+	FieldImages
+
 	endOfStrings
 )
 
@@ -307,6 +316,13 @@ var fieldNames = [numFields]string{
 	FieldDestinationIPAddress:    "destination_ip_address",
 	FieldDestinationPort:         "destination_port",
 	FieldTechnique:               "technique",
+	FieldSchedule:                "schedule",
+	FieldKeyType:                 "key_type",
+	FieldOptions:                 "options",
+	FieldPackageName:             "package_name",
+	FieldPackageVersion:          "package_version",
+	FieldVolumeDriver:            "volume_driver",
+	FieldImages:                  "images",
 
 	FieldFileSize:        "file_size",
 	FieldMode:            "mode",

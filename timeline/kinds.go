@@ -40,6 +40,13 @@ const (
 	VPCFlow
 	Finding
 	RecoveredFile
+	CronJob // what a crontab says, as it is now; as are the next ones
+	AtJob
+	SystemdUnit
+	SudoersRule
+	SSHAuthorizedKey
+	SSHKnownHost
+	NginxErrorLog
 
 	numDataTypes
 )
@@ -81,6 +88,13 @@ var dataTypes = [numDataTypes]struct{ name, short, long string }{
 	VPCFlow:                   {"aws:vpc:flow", "LOG", "AWS VPC Flow Log"},
 	Finding:                   {"lagan:finding", "LAGAN", "Finding"},
 	RecoveredFile:             {"fs:recovered", "FILE", "Deleted file"},
+	CronJob:                   {"linux:cron:job", "CRON", "Cron Job"},
+	AtJob:                     {"linux:at:job", "CRON", "At Job"},
+	SystemdUnit:               {"linux:systemd:unit", "SYSTEMD", "Systemd Unit"},
+	SudoersRule:               {"linux:sudoers:rule", "SUDO", "Sudoers Rule"},
+	SSHAuthorizedKey:          {"linux:ssh:authorized_key", "SSH", "SSH Authorized Key"},
+	SSHKnownHost:              {"linux:ssh:known_host", "SSH", "SSH Known Host"},
+	NginxErrorLog:             {"nginx:error_log:entry", "LOG", "Nginx Error Log"},
 }
 
 // String returns the kind's data_type.

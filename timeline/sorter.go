@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"hash/maphash"
 	"iter"
 	"slices"
 	"sync"
@@ -65,6 +66,7 @@ type Sorter struct {
 	spool   *spool
 	events  int64
 	records int64
+	seeds   [2]maphash.Seed // of what tells records apart
 }
 
 // NewSorter returns a sorter that keeps at most so many bytes in memory (0:
@@ -73,7 +75,7 @@ func NewSorter(memory int64, tempDir string) *Sorter {
 	if memory <= 0 {
 		memory = defaultMemory
 	}
-	return &Sorter{limit: memory, tempDir: tempDir, ids: map[*Common]uint64{}}
+	return &Sorter{limit: memory, tempDir: tempDir, ids: map[*Common]uint64{}, seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}}
 }
 
 // Add copies a record, once, with each of its times.

@@ -257,11 +257,11 @@ func TestSinceUntil(t *testing.T) {
 		r.Gap(nil, "x", "unreadable")
 		add(&r)
 	}
-	got := lines(t, write(t, JSONL, Options{Since: time.Unix(3, 0), Until: time.Unix(6, 0)}, fill))
+	got := lines(t, write(t, JSONL, Options{Filter: Filter{Since: time.Unix(3, 0), Until: time.Unix(6, 0)}}, fill))
 	if len(got) != 1+3+1 { // the gap, mtimes 3 to 5, btime 5
 		t.Errorf("%d lines", len(got))
 	}
-	body := write(t, Bodyfile, Options{Since: time.Unix(3, 0), Until: time.Unix(6, 0)}, fill)
+	body := write(t, Bodyfile, Options{Filter: Filter{Since: time.Unix(3, 0), Until: time.Unix(6, 0)}}, fill)
 	if n := bytes.Count(body, []byte("\n")); n != 4 {
 		t.Errorf("%d lines of bodyfile", n)
 	}

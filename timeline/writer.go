@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // Format is a form of output.
@@ -22,11 +21,12 @@ const (
 	CSV      Format = "csv"      // the same fields
 	L2TCSV   Format = "l2tcsv"   // log2timeline's 17 columns
 	Bodyfile Format = "bodyfile" // The Sleuth Kit's: files only, not sorted
+	Plaso    Format = "plaso"    // plaso's storage file, an SQLite database
 	ECS      Format = "ecs"      // Elastic Common Schema, for the bulk interface
 )
 
 // Formats lists what can be written, the default first.
-var Formats = []Format{JSONL, CSV, L2TCSV, Bodyfile, ECS}
+var Formats = []Format{JSONL, CSV, L2TCSV, Bodyfile, Plaso, ECS}
 
 // ParseFormat returns the format of a name; "" is the default.
 func ParseFormat(name string) (Format, error) {
@@ -46,6 +46,7 @@ func ParseFormat(name string) (Format, error) {
 // endings are the formats that a file's name tells.
 var endings = map[string]Format{
 	".jsonl": JSONL, ".json": JSONL, ".csv": CSV, ".l2tcsv": L2TCSV, ".ndjson": ECS, ".body": Bodyfile, ".bodyfile": Bodyfile, ".mactime": Bodyfile,
+	".plaso": Plaso,
 }
 
 // FormatOf returns the format that the ending of a file's name tells.
@@ -68,8 +69,14 @@ type Options struct {
 	TempDir string
 	// Jobs is how many goroutines render lines; 0: one a core. It changes no byte.
 	Jobs int
-	// Since and Until, where set, leave out the times before and from them on.
-	Since, Until time.Time
+	// PlasoVersion is the version of plaso's storage file, one of PlasoVersions; 0: the newest.
+	PlasoVersion int
+	// Filter says which events are kept.
+	Filter Filter
+	// Progress, where set, is told how many of how many events are written.
+	Progress func(done, total int64)
+	// Stats says that what is kept is counted too.
+	Stats bool
 }
 
 // encoder renders events, in one goroutine.
@@ -89,6 +96,8 @@ func newEncoder(f Format, s *Sorter) (encoder, error) {
 		return newCSV(s), nil
 	case L2TCSV:
 		return &l2tcsv{commons: s.commons}, nil
+	case Plaso:
+		return newPlaso(s), nil
 	case ECS:
 		return &ecs{commons: s.commons}, nil
 	}
@@ -102,8 +111,10 @@ type Writer struct {
 	sorter  *Sorter
 	sorted  []Output
 	bodies  []*bodyOutput
-	mu      sync.Mutex
-	filter  bool
+	plasos  []*plasoFile
+	mu      sync.Mutex // of bodies, filter and stats
+	filter  *filter
+	stats   *Stats
 	written atomic.Int64
 }
 
@@ -119,7 +130,10 @@ const bodyBuffer = 1 << 20
 
 // NewWriter returns a writer. Its Finish writes; its Close must be called in any case.
 func NewWriter(o Options, outputs ...Output) (*Writer, error) {
-	w := &Writer{opt: o, filter: !o.Since.IsZero() || !o.Until.IsZero()}
+	w := &Writer{opt: o, filter: newFilter(o.Filter)}
+	if o.Stats {
+		w.stats = newStats()
+	}
 	for _, out := range outputs {
 		if out.Format == Bodyfile {
 			w.bodies = append(w.bodies, &bodyOutput{w: out.W, buf: make([]byte, 0, bodyBuffer+64<<10)})
@@ -127,6 +141,13 @@ func NewWriter(o Options, outputs ...Output) (*Writer, error) {
 		}
 		if _, err := newEncoder(out.Format, &Sorter{}); err != nil {
 			return nil, err
+		}
+		if out.Format == Plaso {
+			file, err := newPlasoFile(out.W, o)
+			if err != nil {
+				return nil, errors.Join(err, w.Close())
+			}
+			w.plasos, out.W = append(w.plasos, file), file
 		}
 		w.sorted = append(w.sorted, out)
 	}
@@ -139,7 +160,7 @@ func NewWriter(o Options, outputs ...Output) (*Writer, error) {
 // Add takes a record, which may be reused afterwards. It may be called from
 // several goroutines; the order of a bodyfile's lines is then theirs.
 func (w *Writer) Add(r *Record) error {
-	if w.filter && !r.keepTimes(w.opt.Since, w.opt.Until) {
+	if !w.keep(r) {
 		return nil
 	}
 	if len(w.bodies) > 0 {
@@ -152,6 +173,25 @@ func (w *Writer) Add(r *Record) error {
 	}
 	return w.sorter.Add(r)
 }
+
+// keep filters and counts.
+func (w *Writer) keep(r *Record) bool {
+	if w.filter.all() && w.stats == nil {
+		return true
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.filter.keep(r) {
+		return false
+	}
+	if w.stats != nil {
+		w.stats.add(r)
+	}
+	return true
+}
+
+// Stats returns what was counted, nil where Options didn't ask for it.
+func (w *Writer) Stats() *Stats { return w.stats }
 
 func (w *Writer) addBodies(r *Record) error {
 	w.mu.Lock()
@@ -198,10 +238,15 @@ func (w *Writer) Events() int64 {
 
 // Close gives up memory and temporary files. What Finish didn't write is lost.
 func (w *Writer) Close() error {
-	if w.sorter == nil {
-		return nil
+	var failed error
+	for _, p := range w.plasos {
+		failed = errors.Join(failed, p.close())
 	}
-	return w.sorter.Close()
+	w.plasos = nil
+	if w.sorter == nil {
+		return failed
+	}
+	return errors.Join(failed, w.sorter.Close())
 }
 
 // Finish orders and writes everything. Records can't be added afterwards.
@@ -214,7 +259,15 @@ func (w *Writer) Finish(ctx context.Context) error {
 	if w.sorter == nil || failed != nil {
 		return failed
 	}
-	return w.write(ctx)
+	if err := w.write(ctx); err != nil {
+		return err
+	}
+	for _, p := range w.plasos {
+		if err := p.finish(); err != nil {
+			return fmt.Errorf("writing %s: %w", Plaso, err)
+		}
+	}
+	return nil
 }
 
 // write runs the pipeline: one goroutine takes batches from the sorter, some
@@ -321,6 +374,9 @@ func (w *Writer) writeBatch(b *batch) error {
 			return fmt.Errorf("writing %s: %w", out.Format, err)
 		}
 	}
-	w.written.Add(int64(len(b.items)))
+	done := w.written.Add(int64(len(b.items)))
+	if w.opt.Progress != nil {
+		w.opt.Progress(done, w.sorter.events)
+	}
 	return nil
 }

@@ -104,8 +104,5 @@ func (u *ui) spoolDir() string {
 
 // outputFiles are the files that results are written to.
 func (u *ui) outputFiles() []string {
-	if u.outFile == "" {
-		return nil
-	}
-	return []string{u.outFile}
+	return u.outFiles
 }

@@ -2,10 +2,12 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,11 +18,20 @@ import (
 
 // timelineFlags are the flags of the timeline command.
 type timelineFlags struct {
-	containers   []string
-	scope        string
-	format       string
-	since, until string
-	with         []string
+	containers       []string
+	scope            string
+	format           string
+	plaso            int
+	since, until     string
+	grep             string
+	kinds            []string
+	with             []string
+	hash, merged     bool
+	companion        bool
+	stats, histogram bool
+
+	formats []timeline.Format // of each output
+	filter  timeline.Filter
 }
 
 var scopes = []string{string(analyzer.ScopeAll), string(analyzer.ScopeContainers), string(analyzer.ScopeNode)}
@@ -29,31 +40,45 @@ func newTimelineCommand(u *ui) *cobra.Command {
 	var f timelineFlags
 	cmd := u.command(verb{
 		use:   "timeline EVIDENCE",
-		short: "the node's timeline, for Timesketch and mactime",
+		short: "the node's timeline, for Timesketch, plaso, Elasticsearch and mactime",
 		long: `Write what happened, in time order: the files of the node and of its containers, the lives
-of containers and images. A file of an image's layer is told once, however many containers
-share the layer; a container's own records are what it added, changed or deleted.
+of containers, pods and images, the logs of all of them, and what starts by itself. A file of an
+image's layer is told once, however many containers share the layer; a container's own records
+are what it added, changed or deleted.
+-o may be given several times, with endings that tell the formats: .jsonl, .csv, .l2tcsv, .body,
+.plaso, .ndjson. All are written in one pass.
 A bodyfile has files alone, in the order of the disk, for mactime to sort.`,
 		examples: `
   lagan timeline node.img.zst -o timeline.jsonl
-  lagan timeline node.img.zst --scope containers --since 2026-10-01 -o containers.jsonl
+  lagan timeline node.img.zst --scope containers --since 2026-10-01 -o containers.jsonl -o containers.plaso
+  lagan timeline node.img.zst --kinds 'syslog:ssh:*' --kinds systemd:journal --grep '203\.0\.113\.'
+  lagan timeline node.img.zst --stats
   lagan timeline /dev/nvme1n1 --scope node --format bodyfile | mactime -b - -d -z UTC`,
 		min: 1, max: 1,
-		run: func(n *analyzer.Node, args []string) error { return u.timeline(n, f) },
+		run: func(n *analyzer.Node, args []string) error { return u.timeline(n, &f) },
 	})
 	cmd.Flags().StringArrayVar(&f.containers, "container", nil, "only this CONTAINER (repeatable)")
 	cmd.Flags().StringVar(&f.scope, "scope", scopes[0], "all, containers or node")
-	cmd.Flags().StringArrayVar(&f.with, "with", nil, "tell FILE too: CloudTrail, GuardDuty, VPC flow or Kubernetes audit logs (repeatable)")
+	cmd.Flags().StringArrayVar(&f.with, "with", nil, "tell FILE too: CloudTrail, GuardDuty, VPC flow, Kubernetes audit or EKS control plane logs (repeatable)")
 	cmd.Flags().StringVar(&f.format, "format", "", formatHelp())
+	cmd.Flags().IntVar(&f.plaso, "plaso-format", timeline.PlasoNewest, "version of plaso's storage: "+plasoHelp())
 	cmd.Flags().StringVar(&f.since, "since", "", "leave out what was before TIME (2026-11-22, 2026-11-22T10:00:00Z)")
 	cmd.Flags().StringVar(&f.until, "until", "", "leave out what was at or after TIME")
 	fileFlags(cmd, "with")
+	cmd.Flags().StringVar(&f.grep, "grep", "", "keep what matches the regular expression, in the message or any field")
+	cmd.Flags().StringSliceVar(&f.kinds, "kinds", nil, "keep these data_types; * stands for anything (fs:stat, 'syslog:*')")
+	cmd.Flags().BoolVar(&f.hash, "hash", false, "SHA-256 of regular files, each read once")
+	cmd.Flags().BoolVar(&f.merged, "merged", false, "tell the whole merged view of each container, not only what it changed")
+	cmd.Flags().BoolVar(&f.companion, "companion", false, "write tags, a sigma mapping, saved searches and an index template to companion/ beside -o")
+	cmd.Flags().BoolVar(&f.stats, "stats", false, "print counts by kind, container and day; events only where -o is given")
+	cmd.Flags().BoolVar(&f.histogram, "histogram", false, "print a bar for each day; events only where -o is given")
 	check := cmd.Args
 	cmd.Args = func(c *cobra.Command, args []string) error {
 		if err := check(c, args); err != nil {
 			return err
 		}
-		return f.check(u.outFile)
+		u.severalOut = true
+		return f.check(u.outFiles)
 	}
 	return cmd
 }
@@ -69,22 +94,73 @@ func formatHelp() string {
 	return s + " (default: as -o ends, else " + string(timeline.Formats[0]) + ")"
 }
 
-// check finds wrong flags before the evidence is opened, and settles the format.
-func (f *timelineFlags) check(out string) error {
+func plasoHelp() string {
+	s := make([]string, len(timeline.PlasoVersions))
+	for i, v := range timeline.PlasoVersions {
+		s[i] = strconv.Itoa(v)
+	}
+	return strings.Join(s, " or ")
+}
+
+// check finds wrong flags before the evidence is opened, and settles the formats.
+func (f *timelineFlags) check(outs []string) error {
 	if !slices.Contains(scopes, f.scope) {
 		return usageError{fmt.Errorf("--scope takes all, containers or node, not %q", f.scope)}
 	}
-	if f.format == "" {
-		if byName, ok := timeline.FormatOf(out); ok {
-			f.format = string(byName)
+	if !slices.Contains(timeline.PlasoVersions, f.plaso) {
+		return usageError{fmt.Errorf("--plaso-format takes %s, not %d", plasoHelp(), f.plaso)}
+	}
+	if f.companion && len(outs) == 0 {
+		return usageError{fmt.Errorf("--companion writes beside the output: give -o FILE")}
+	}
+	for i, out := range outs {
+		if slices.Contains(outs[:i], out) {
+			return usageError{fmt.Errorf("-o %s is given twice", out)}
 		}
 	}
-	if _, err := timeline.ParseFormat(f.format); err != nil {
+	if err := f.settle(outs); err != nil {
 		return usageError{err}
 	}
-	for _, t := range []string{f.since, f.until} {
-		if _, err := parseTime(t); err != nil {
-			return usageError{err}
+	if err := f.parseFilter(); err != nil {
+		return usageError{err}
+	}
+	return nil
+}
+
+// settle chooses the format of each output: as its name ends. --format goes
+// before the ending of a single one, and is that of endings that tell nothing.
+func (f *timelineFlags) settle(outs []string) error {
+	format, err := timeline.ParseFormat(f.format)
+	if err != nil {
+		return err
+	}
+	f.formats = nil
+	for _, out := range outs {
+		byName, ok := timeline.FormatOf(out)
+		if !ok || f.format != "" && len(outs) == 1 {
+			byName = format
+		}
+		f.formats = append(f.formats, byName)
+	}
+	if len(outs) == 0 && !f.stats && !f.histogram {
+		f.formats = []timeline.Format{format}
+	}
+	return nil
+}
+
+func (f *timelineFlags) parseFilter() (err error) {
+	if f.filter.Since, err = parseTime(f.since); err != nil {
+		return err
+	}
+	if f.filter.Until, err = parseTime(f.until); err != nil {
+		return err
+	}
+	if f.filter.Kinds, err = timeline.ParseKinds(f.kinds); err != nil {
+		return err
+	}
+	if f.grep != "" {
+		if f.filter.Grep, err = regexp.Compile(f.grep); err != nil {
+			return fmt.Errorf("--grep: %w", err)
 		}
 	}
 	return nil
@@ -103,8 +179,8 @@ func parseTime(s string) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("%q is not a time such as 2026-11-22 or 2026-11-22T10:00:00Z", s)
 }
 
-func (u *ui) timeline(n *analyzer.Node, f timelineFlags) error {
-	o := analyzer.TimelineOptions{Scope: analyzer.Scope(f.scope)}
+func (u *ui) timeline(n *analyzer.Node, f *timelineFlags) error {
+	o := analyzer.TimelineOptions{Scope: analyzer.Scope(f.scope), Hash: f.hash, Merged: f.merged}
 	for _, spec := range f.containers {
 		if spec == "@node" {
 			o.Scope = analyzer.ScopeNode
@@ -124,32 +200,71 @@ func (u *ui) timeline(n *analyzer.Node, f timelineFlags) error {
 		defer file.Close()
 		o.With = append(o.With, analyzer.Companion{Name: filepath.Base(name), R: file})
 	}
-	format, err := timeline.ParseFormat(f.format)
+	if len(u.outFiles) == 0 {
+		var outs []timeline.Output
+		if len(f.formats) > 0 {
+			outs = append(outs, timeline.Output{W: u.stdout, Format: f.formats[0]})
+		}
+		return u.writeTimeline(n, f, o, outs)
+	}
+	return u.writeFiles(u.outFiles, func(files []*os.File) error {
+		var outs []timeline.Output
+		for i, file := range files {
+			outs = append(outs, timeline.Output{W: file, Format: f.formats[i]})
+		}
+		return u.writeTimeline(n, f, o, outs)
+	})
+}
+
+// writeTimeline writes the events to each output, and what was counted to
+// standard output.
+func (u *ui) writeTimeline(n *analyzer.Node, f *timelineFlags, o analyzer.TimelineOptions, outs []timeline.Output) error {
+	w, err := timeline.NewWriter(timeline.Options{
+		TempDir: u.tempDir, PlasoVersion: f.plaso, Filter: f.filter, Stats: f.stats || f.histogram, Progress: func(done, total int64) { u.progress("writing events", done, total) },
+	}, outs...)
 	if err != nil {
 		return err
 	}
-	options := timeline.Options{TempDir: u.tempDir}
-	if options.Since, err = parseTime(f.since); err != nil {
+	defer w.Close()
+	if err := n.Timeline(u.ctx, o, w.Add); err != nil {
 		return err
 	}
-	if options.Until, err = parseTime(f.until); err != nil {
+	if err := w.Finish(u.ctx); err != nil {
 		return err
 	}
-	return u.write(func(w io.Writer) error {
-		tw, err := timeline.NewWriter(options, timeline.Output{W: w, Format: format})
-		if err != nil {
+	if f.companion {
+		if err := writeCompanion(filepath.Join(filepath.Dir(u.outFiles[0]), "companion")); err != nil {
 			return err
 		}
-		defer tw.Close()
-		if err := n.Timeline(u.ctx, o, tw.Add); err != nil {
+	}
+	u.sayImport(w.Events(), f)
+	if w.Stats() != nil {
+		u.endProgress()
+		return u.printStats(n, w.Stats(), f)
+	}
+	return nil
+}
+
+// sayImport ends with the command that brings the events to Timesketch.
+func (u *ui) sayImport(events int64, f *timelineFlags) {
+	for i, out := range u.outFiles {
+		if format := f.formats[i]; !u.quiet && (format == timeline.JSONL || format == timeline.Plaso) {
+			u.endProgress()
+			fmt.Fprintf(u.stderr, "lagan: %d events; import with: timesketch_importer --timeline_name NAME %s\n", events, out)
+			return
+		}
+	}
+}
+
+// writeCompanion writes what goes with a timeline into a folder.
+func writeCompanion(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	for _, c := range timeline.Companions() {
+		if err := os.WriteFile(filepath.Join(dir, c.Name), c.Content, 0o644); err != nil {
 			return err
 		}
-		if err := tw.Finish(u.ctx); err != nil {
-			return err
-		}
-		if u.outFile != "" && format == timeline.JSONL && !u.quiet {
-			defer fmt.Fprintf(u.stderr, "lagan: %d events; import with: timesketch_importer --timeline_name %s %s\n", tw.Events(), "NAME", u.outFile)
-		}
-		return nil
-	})
+	}
+	return nil
 }

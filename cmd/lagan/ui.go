@@ -31,7 +31,9 @@ type ui struct {
 	stdout, stderr io.Writer
 
 	output       string
-	outFile      string
+	outFile      string   // the last of outFiles
+	outFiles     []string // more than one for the timeline alone
+	severalOut   bool
 	progressMode string
 	verbose      bool
 	quiet        bool
@@ -50,12 +52,15 @@ type ui struct {
 	sandbox     bool // this is a process of its own, which may be confined
 	confinement confine.State
 
-	started  time.Time
-	shown    time.Time
-	showing  bool
-	gaps     int
-	findings int // of verify, which the exit status tells
-	gapsTold int
+	started     time.Time
+	task        string // whose progress is shown
+	taskStarted time.Time
+	taskDone    int64
+	shown       time.Time
+	showing     bool
+	gaps        int
+	findings    int // of verify, which the exit status tells
+	gapsTold    int
 }
 
 // maxTold bounds the warnings that are printed one by one without -v.
@@ -65,7 +70,7 @@ var outputs = []string{"table", "json", "jsonl", "csv"}
 
 func (u *ui) addFlags(f *pflag.FlagSet) {
 	f.StringVarP(&u.output, "output", "O", "table", "table, json, jsonl or csv")
-	f.StringVarP(&u.outFile, "out", "o", "", "write to FILE, whole or not at all")
+	f.VarP(outFlag{u}, "out", "o", "write to FILE, whole or not at all")
 	f.StringVar(&u.progressMode, "progress", "auto", "auto, plain or none: how far it is, on standard error")
 	f.BoolVarP(&u.verbose, "verbose", "v", false, "say more; list every warning")
 	f.BoolVarP(&u.quiet, "quiet", "q", false, "print no warnings (the exit status still counts them)")
@@ -97,17 +102,42 @@ func (u *ui) checkFlags(evidence string) error {
 	if u.jobs > 0 {
 		runtime.GOMAXPROCS(u.jobs) // readers and writers take their parallelism from it
 	}
-	if u.outFile == "" {
-		return nil
+	if len(u.outFiles) > 1 && !u.severalOut {
+		return usageError{fmt.Errorf("-o is given %d times, and this command writes one file", len(u.outFiles))}
 	}
-	for _, e := range append([]string{evidence}, u.disks...) {
-		inside, err := within(e, u.outFile)
-		if err != nil {
-			return err
+	for _, out := range u.outFiles {
+		for _, e := range append([]string{evidence}, u.disks...) {
+			inside, err := within(e, out)
+			if err != nil {
+				return err
+			}
+			if inside {
+				return usageError{fmt.Errorf("-o %s lies in the evidence, which is never written to", out)}
+			}
 		}
-		if inside {
-			return usageError{fmt.Errorf("-o %s lies in the evidence, which is never written to", u.outFile)}
-		}
+	}
+	return nil
+}
+
+// outFlag is -o, which may be given several times.
+type outFlag struct{ u *ui }
+
+// String implements pflag.Value.
+func (o outFlag) String() string {
+	if o.u == nil {
+		return ""
+	}
+	return o.u.outFile
+}
+
+// Type implements pflag.Value.
+func (outFlag) Type() string { return "string" }
+
+// Set implements pflag.Value.
+func (o outFlag) Set(name string) error {
+	o.u.outFile = name
+	if name != "" {
+		o.u.outFiles = append(o.u.outFiles, name)
 	}
 	return nil
 }
@@ -143,26 +173,49 @@ func (u *ui) write(f func(w io.Writer) error) error {
 		}
 		return w.Flush()
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(u.outFile), "."+filepath.Base(u.outFile)+".*")
-	if err != nil {
+	return u.writeFiles([]string{u.outFile}, func(files []*os.File) error {
+		w := bufio.NewWriterSize(files[0], 1<<20)
+		if err := f(w); err != nil {
+			return err
+		}
+		return w.Flush()
+	})
+}
+
+// writeFiles hands f new files beside those that are named, and gives them
+// their names when f has written all of them.
+func (u *ui) writeFiles(names []string, f func(files []*os.File) error) error {
+	var files []*os.File
+	defer func() {
+		for _, tmp := range files {
+			tmp.Close()
+			os.Remove(tmp.Name())
+		}
+	}()
+	for _, name := range names {
+		tmp, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
+		if err != nil {
+			return err
+		}
+		files = append(files, tmp)
+	}
+	if err := f(files); err != nil {
 		return err
 	}
-	defer os.Remove(tmp.Name())
-	defer tmp.Close()
-	w := bufio.NewWriterSize(tmp, 1<<20)
-	if err := f(w); err != nil {
-		return err
+	for _, tmp := range files {
+		if err := tmp.Chmod(0o644); err != nil {
+			return err
+		}
+		if err := tmp.Sync(); err != nil {
+			return err
+		}
 	}
-	if err := w.Flush(); err != nil {
-		return err
+	for i, tmp := range files {
+		if err := os.Rename(tmp.Name(), names[i]); err != nil {
+			return err
+		}
 	}
-	if err := tmp.Chmod(0o644); err != nil {
-		return err
-	}
-	if err := tmp.Sync(); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), u.outFile)
+	return nil
 }
 
 // gap is told of each gap as it is found.
@@ -189,6 +242,10 @@ func (u *ui) progress(task string, done, total int64) {
 	if u.started.IsZero() {
 		u.started = now
 	}
+	if task != u.task || done < u.taskDone {
+		u.task, u.taskStarted = task, now
+	}
+	u.taskDone = done
 	terminal := isTerminal(u.stderr)
 	every := 200 * time.Millisecond
 	if !terminal {
@@ -201,7 +258,7 @@ func (u *ui) progress(task string, done, total int64) {
 	u.shown = now
 	line := task
 	if total > 0 {
-		line = fmt.Sprintf("%s: %d %%", task, 100*done/total)
+		line = fmt.Sprintf("%s: %d %%%s", task, 100*done/total, u.remaining(now, done, total))
 	} else if done > 0 {
 		line = fmt.Sprintf("%s: %d", task, done)
 	}
@@ -211,6 +268,18 @@ func (u *ui) progress(task string, done, total int64) {
 		return
 	}
 	fmt.Fprintf(u.stderr, "lagan: %s\n", text.ForTerminal(line))
+}
+
+// remaining is how much of a task was done, and an estimate of how long the rest
+// takes, once there is anything to judge by.
+func (u *ui) remaining(now time.Time, done, total int64) string {
+	counts := fmt.Sprintf(" (%d of %d)", done, total)
+	spent := now.Sub(u.taskStarted)
+	if done <= 0 || done > total || spent < time.Second {
+		return counts
+	}
+	left := time.Duration(float64(spent) / float64(done) * float64(total-done)).Round(time.Second)
+	return fmt.Sprintf("%s, about %v left", counts, left)
 }
 
 func (u *ui) endProgress() {

@@ -1,0 +1,119 @@
+package analyzer
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"hash"
+
+	"lagan/evidence"
+)
+
+// hasher hashes files, each once: one that has several names, or that several
+// containers' views show, is remembered.
+type hasher struct {
+	sum   hash.Hash
+	buf   []byte
+	known map[place][sha256.Size]byte
+	of    *Container // whose files are told
+	view  *Tree
+}
+
+// maxHashes bounds what is remembered: about 100 MiB. Files beyond are read again.
+const maxHashes = 1 << 20
+
+// hash returns the SHA-256 of a file of a volume, "" where it can't be read.
+// again says that the file may be asked for again.
+func (t *teller) hash(at place, volume int, name string, again bool) string {
+	h := &t.hasher
+	if sum, ok := h.known[at]; ok {
+		return hex.EncodeToString(sum[:])
+	}
+	if h.sum == nil {
+		h.sum, h.known = sha256.New(), make(map[place][sha256.Size]byte)
+	}
+	var out string
+	t.n.guard(volume, name, func() error {
+		r, err := at.fsys.Open(at.ino)
+		if err == nil {
+			out, err = hashOf(r, h.sum, &h.buf)
+		}
+		if err != nil {
+			return fmt.Errorf("hashing: %w", err)
+		}
+		return nil
+	})
+	if out != "" && (again || t.o.Merged) && len(h.known) < maxHashes {
+		var sum [sha256.Size]byte
+		hex.Decode(sum[:], []byte(out)) // which hashOf encoded
+		h.known[at] = sum
+	}
+	return out
+}
+
+// hashInView returns the SHA-256 of a file of a container's view.
+func (t *teller) hashInView(c *Container, path string, info *evidence.Info) string {
+	h := &t.hasher
+	if h.of != c {
+		var err error
+		if h.view, err = t.n.View(c); err != nil {
+			return "" // the telling of changes has said so
+		}
+		h.of = c
+	}
+	view := h.view
+	ino, err := evidence.Resolve(view, view.Root(), path, false)
+	if err != nil {
+		t.n.gap(c.store.Volume, "container "+c.DisplayName(), fmt.Errorf("hashing %q: %w", path, err))
+		return ""
+	}
+	return t.hash(t.original(c, view, ino, info), c.store.Volume, "container "+c.DisplayName()+": "+path, info.Nlink > 1)
+}
+
+// original finds where a file of a view lies on its volume, so that it is read
+// once however many views show it. One that lies elsewhere, in a filesystem's
+// image or a blob, is its view's own.
+func (t *teller) original(c *Container, view *Tree, ino evidence.Ino, info *evidence.Info) place {
+	o, ok := view.FS.(interface {
+		Origin(evidence.Ino) (int, evidence.Ino, error)
+	})
+	if !ok {
+		return place{view.FS, ino}
+	}
+	_, lower, err := o.Origin(ino)
+	if err != nil {
+		return place{view.FS, ino}
+	}
+	below, err := c.store.Tree.Stat(lower)
+	if err != nil || below.Type != info.Type || below.Inode != info.Inode || below.Size != info.Size || !below.Ctime.Equal(info.Ctime) || !below.Mtime.Equal(info.Mtime) {
+		return place{view.FS, ino}
+	}
+	return locate(c.store.Tree, lower)
+}
+
+// merged tells the whole view of a container: each file with what was done to
+// it, and what was deleted.
+func (t *teller) merged(c *Container) error {
+	view, err := t.n.View(c)
+	if err != nil {
+		return err
+	}
+	common := t.containerCommon(c, "overlay")
+	prefix := "CONTAINER:" + c.DisplayName() + ":"
+	kinds := make(map[string]string)
+	err = t.n.Changes(t.ctx, c, ChangeOptions{}, func(ch Change) error {
+		kind := changeKind(&ch)
+		if kind == "deleted" || kind == "opaque" {
+			return t.containerFile(c, common, prefix, &ch, kind)
+		}
+		kinds[ch.Path] = kind
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return t.n.List(t.ctx, view, "/", ListOptions{Recursive: true}, func(f File) error {
+		kind := firstOf(kinds[f.Path], "unchanged")
+		return t.containerFile(c, common, prefix, &Change{File: f}, kind)
+	})
+}
