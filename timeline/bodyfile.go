@@ -2,8 +2,9 @@ package timeline
 
 import (
 	"bytes"
-	"unicode"
 	"unicode/utf8"
+
+	"lagan/internal/text"
 )
 
 // bodyfile writes The Sleuth Kit's format 3.x, one line a file:
@@ -191,7 +192,7 @@ func appendBodyText(dst []byte, s string) []byte {
 	for i := 0; i < len(s); {
 		r, n := utf8.DecodeRuneInString(s[i:])
 		switch {
-		case r == '|', r == '\\', r == utf8.RuneError && n == 1, !unicode.IsPrint(r):
+		case r == '|', r == '\\', r == utf8.RuneError && n == 1, !text.Printable(r):
 			for _, c := range []byte(s[i : i+n]) {
 				dst = append(dst, '\\', 'x', hex[c>>4], hex[c&15])
 			}

@@ -3,8 +3,9 @@ package timeline
 import (
 	"bytes"
 	"strings"
-	"unicode"
 	"unicode/utf8"
+
+	"lagan/internal/text"
 )
 
 // l2tcsv writes log2timeline's 17 columns, as plaso's l2tcsv output does
@@ -145,7 +146,7 @@ func appendClean(dst, b []byte) []byte {
 		switch {
 		case r == ',' || r == '\n' || r == '\r' || r == '\t':
 			dst = append(dst, ' ')
-		case r == utf8.RuneError && n == 1, !unicode.IsPrint(r):
+		case r == utf8.RuneError && n == 1, !text.Printable(r):
 			for _, c := range b[:n] {
 				dst = append(dst, '\\', 'x', hex[c>>4], hex[c&15])
 			}

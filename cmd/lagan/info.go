@@ -40,7 +40,7 @@ state, the operating system, and every container runtime's data root.`,
 				if u.output == "csv" {
 					return usageError{fmt.Errorf("info has no csv output: use table, json or jsonl")}
 				}
-				e := json.NewEncoder(w)
+				e := json.NewEncoder(text.JSON{W: w})
 				e.SetEscapeHTML(false)
 				if u.output == "json" {
 					e.SetIndent("", "  ")

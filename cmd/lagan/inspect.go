@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lagan/analyzer"
+	"lagan/internal/text"
 	"lagan/runtimes"
 )
 
@@ -56,7 +57,7 @@ func newInspectCommand(u *ui) *cobra.Command {
 				}
 			}
 			return u.write(func(w io.Writer) error {
-				e := json.NewEncoder(w)
+				e := json.NewEncoder(text.JSON{W: w})
 				e.SetEscapeHTML(false)
 				e.SetIndent("", "  ")
 				return e.Encode(v)

@@ -37,10 +37,11 @@ type printer struct {
 	n      int
 	cols   columns
 	wide   bool // a table of all columns
+	shown  bool // on a terminal, which gets no control characters in a CSV either
 }
 
 func (u *ui) newPrinter(w io.Writer, cols columns) *printer {
-	p := &printer{format: u.output, w: w, cols: cols}
+	p := &printer{format: u.output, w: w, cols: cols, shown: u.outFile == "" && isTerminal(u.stdout)}
 	switch p.format {
 	case "table":
 		if len(cols.table) > 0 {
@@ -71,7 +72,9 @@ func (p *printer) print(r record) error {
 	case "csv":
 		cells := r.row(true)
 		for i := range cells {
-			cells[i] = safeCell(cells[i])
+			if cells[i] = safeCell(cells[i]); p.shown {
+				cells[i] = text.ForTerminal(cells[i])
+			}
 		}
 		return p.csv.Write(cells)
 	}
@@ -153,7 +156,7 @@ func (w warning) row(bool) []string { return []string{w.g.String()} }
 // appendValue appends v as JSON on one line, without HTML escapes.
 func appendValue(dst []byte, v any) ([]byte, error) {
 	var b bytes.Buffer
-	e := json.NewEncoder(&b)
+	e := json.NewEncoder(text.JSON{W: &b})
 	e.SetEscapeHTML(false)
 	if err := e.Encode(v); err != nil {
 		return dst, err

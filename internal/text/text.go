@@ -5,8 +5,10 @@
 package text
 
 import (
+	"io"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -52,7 +54,7 @@ func ForTerminal(s string) string {
 			b.WriteString(`\r`)
 		case r < 0x20 || r == 0x7f:
 			escapeByte(&b, byte(r))
-		case r > 0x7f && !printable(r):
+		case r > 0x7f && !Printable(r):
 			for j := i; j < i+n; j++ {
 				escapeByte(&b, s[j])
 			}
@@ -73,9 +75,12 @@ func plain(s string) bool {
 	return true
 }
 
-// printable leaves out control (Cc), format (Cf: bidirectional, zero-width),
-// private and unassigned characters, and all spaces but U+0020.
-func printable(r rune) bool { return unicode.IsPrint(r) }
+// Printable says whether a terminal shows r as a character. It leaves out control (Cc), format (Cf: bidirectional, zero-width),
+// private and unassigned characters, all spaces but U+0020, and what else is
+// drawn as nothing (Default_Ignorable_Code_Point: fillers, variation selectors).
+func Printable(r rune) bool {
+	return unicode.IsPrint(r) && !unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+}
 
 func escapeByte(b *strings.Builder, c byte) {
 	b.WriteString(`\x`)
@@ -84,27 +89,27 @@ func escapeByte(b *strings.Builder, c byte) {
 }
 
 // AppendJSON appends s to dst as a quoted JSON string. s must be valid UTF-8;
-// see ForJSON. Only what RFC 8259 section 7 demands is escaped, and U+007F and
-// the line separators U+2028 and U+2029, which readers of lines trip over.
+// see ForJSON. What RFC 8259 section 7 demands is escaped, and what a terminal
+// would act on or hide.
 func AppendJSON(dst []byte, s string) []byte {
 	dst = append(dst, '"')
 	start := 0
-	for i := 0; i < len(s); i++ {
+	for i := 0; i < len(s); {
 		c := s[i]
-		if c >= 0x20 && c != '"' && c != '\\' && c != 0x7f && c != 0xe2 {
-			continue
-		}
-		if c == 0xe2 {
-			if i+2 >= len(s) || s[i+1] != 0x80 || s[i+2]&^1 != 0xa8 {
-				continue
+		if c >= utf8.RuneSelf {
+			r, n := utf8.DecodeRuneInString(s[i:])
+			if !Printable(r) {
+				dst = appendEscape(append(dst, s[start:i]...), r)
+				start = i + n
 			}
-			dst = append(dst, s[start:i]...)
-			dst = append(dst, '\\', 'u', '2', '0', '2', hexDigits[s[i+2]&15])
-			i += 2
-			start = i + 1
+			i += n
 			continue
 		}
-		dst = append(dst, s[start:i]...)
+		i++
+		if c >= 0x20 && c != '"' && c != '\\' && c != 0x7f {
+			continue
+		}
+		dst = append(dst, s[start:i-1]...)
 		switch c {
 		case '"', '\\':
 			dst = append(dst, '\\', c)
@@ -115,10 +120,56 @@ func AppendJSON(dst []byte, s string) []byte {
 		case '\t':
 			dst = append(dst, '\\', 't')
 		default:
-			dst = append(dst, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+			dst = appendEscape(dst, rune(c))
 		}
-		start = i + 1
+		start = i
 	}
 	dst = append(dst, s[start:]...)
 	return append(dst, '"')
+}
+
+// appendEscape appends r as \uXXXX, beyond U+FFFF as two of them.
+func appendEscape(dst []byte, r rune) []byte {
+	if r > 0xffff {
+		high, low := utf16.EncodeRune(r)
+		return appendEscape(appendEscape(dst, high), low)
+	}
+	return append(dst, '\\', 'u', hexDigits[r>>12&15], hexDigits[r>>8&15], hexDigits[r>>4&15], hexDigits[r&15])
+}
+
+// JSON is a writer of finished JSON texts that escapes in their strings what a
+// terminal would act on or hide. Each Write must end between characters, as
+// those of json.Encoder do.
+type JSON struct{ W io.Writer }
+
+// Write implements io.Writer.
+func (j JSON) Write(p []byte) (int, error) {
+	if plainJSON(p) {
+		return j.W.Write(p)
+	}
+	safe := make([]byte, 0, len(p)+64)
+	for i := 0; i < len(p); {
+		r, n := utf8.DecodeRune(p[i:])
+		if r == 0x7f || r >= utf8.RuneSelf && !Printable(r) {
+			safe = appendEscape(safe, r)
+		} else {
+			safe = append(safe, p[i:i+n]...)
+		}
+		i += n
+	}
+	if _, err := j.W.Write(safe); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// plainJSON says that there is nothing to escape: control characters are
+// escaped in JSON already, and line breaks stand between its parts.
+func plainJSON(p []byte) bool {
+	for _, c := range p {
+		if c >= 0x7f {
+			return false
+		}
+	}
+	return true
 }

@@ -106,7 +106,7 @@ func readOne(f format, m *mutant) (problem string) {
 		if *verbose {
 			fmt.Printf("  %v\n", err)
 		}
-		if strings.Contains(err.Error(), "internal error") { // a panic that was caught
+		if strings.Contains(err.Error(), "internal error, please report") { // a panic that was caught
 			problem = err.Error()
 		}
 	}
