@@ -50,6 +50,24 @@ func (n *Node) exportOptions(t *Tree, o ExportOptions) export.Options {
 		Guard:    func(path string, read func() error) { n.guardFile(t, path, read) },
 		Left:     o.Left,
 		Progress: func(done int64) { n.progress("exporting files", done, 0) },
+		Owner:    n.ownersInside(t),
+	}
+}
+
+// ownersInside says how owners look from inside a container, nil as on the disk.
+func (n *Node) ownersInside(t *Tree) func(uid, gid uint32) (uint32, uint32) {
+	var shift *owners
+	switch {
+	case t.Container != nil:
+		shift = n.shiftOf(t.Container.store, t.Container.Rootfs)
+	case t.Image != nil:
+		shift = n.shiftOf(t.Image.store, t.Image.Rootfs)
+	}
+	if shift == nil {
+		return nil
+	}
+	return func(uid, gid uint32) (uint32, uint32) {
+		return lookBack(shift.uids, uid), lookBack(shift.gids, gid)
 	}
 }
 

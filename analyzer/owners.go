@@ -27,6 +27,17 @@ func lookUp(ranges []idRange, id uint32) (uint32, bool) {
 	return 0, false
 }
 
+// lookBack gives the id inside of an id on the disk. One that has no place inside
+// stays as it is, where the kernel would show all such as one (overflowuid).
+func lookBack(ranges []idRange, id uint32) uint32 {
+	for _, r := range ranges {
+		if id >= r.host && id-r.host < r.length {
+			return r.first + id - r.host
+		}
+	}
+	return id
+}
+
 // remappedRoot is the data root that dockerd uses with userns-remap: daemon/daemon_unix.go.
 var remappedRoot = regexp.MustCompile(`/([0-9]{1,9})\.([0-9]{1,9})$`)
 

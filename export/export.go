@@ -54,6 +54,9 @@ type Options struct {
 	Guard func(path string, read func() error)
 	// Left, if set, is told of each file that the form has no place for: sockets, in a tar.
 	Left func(path string, info evidence.Info)
+	// Owner, if set, gives the owner inside a container of an owner on the disk:
+	// a runtime's tar has that one. Dir and Raw keep the disk's.
+	Owner func(uid, gid uint32) (uint32, uint32)
 	// Progress, if set, is told how many entries were written.
 	Progress func(entries int64)
 }

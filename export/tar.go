@@ -79,6 +79,9 @@ func (t *tarWriter) item(i item) error {
 	if i.path == "" {
 		return nil
 	}
+	if t.o.Owner != nil {
+		i.info.UID, i.info.GID = t.o.Owner(i.info.UID, i.info.GID)
+	}
 	if i.whiteout {
 		dir, name := path.Split(i.path)
 		return t.mark(dir+whiteoutPrefix+name, i.info, whiteoutMode)

@@ -47,6 +47,9 @@ type CompareOptions struct {
 	// NoTrusted says that the folder's trusted.* attributes can't be seen, and
 	// with them which of its directories are opaque: neither is compared.
 	NoTrusted bool
+	// Built, if set, is written the tar that CompareSplit builds. Its errors are
+	// its owner's to keep.
+	Built io.Writer
 }
 
 // Comparison is what was found.

@@ -71,6 +71,9 @@ func CompareSplit(split io.Reader, folder evidence.FS, want Digest, o CompareOpt
 	c.split.lines.Buffer(make([]byte, 0, 64<<10), maxSplitLine)
 	h := newHasher(want.Hash())
 	built := &counter{r: c.split, tee: h}
+	if o.Built != nil {
+		built.tee = io.MultiWriter(h, o.Built)
+	}
 	t, err := ReadTar(built, TarOptions{UserXattr: o.UserXattr, File: c.file})
 	if err == nil {
 		_, err = io.CopyBuffer(io.Discard, onlyReader{built}, make([]byte, 64<<10))

@@ -41,6 +41,9 @@ func (u *ui) confine(cmd *cobra.Command, evidence string, opened bool) error {
 		Read:  append(namedFiles(cmd), "/proc/self/uid_map"), // says whether the kernel shows trusted attributes
 		Write: []string{u.spoolDir()},
 	}
+	if f := cmd.Flags().Lookup("links"); f != nil {
+		a.Link = f.Changed
+	}
 	if u.cacheDir != "" {
 		a.Write = append(a.Write, u.cacheDir)
 	}

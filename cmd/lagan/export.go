@@ -15,7 +15,7 @@ import (
 	"lagan/internal/text"
 )
 
-var exportFormats = []string{"tar", "dir"}
+var exportFormats = []string{"tar", "dir", "oci", "oci-archive"}
 
 func newExportCommand(u *ui) *cobra.Command {
 	var o analyzer.ExportOptions
@@ -23,7 +23,7 @@ func newExportCommand(u *ui) *cobra.Command {
 	var mounts bool
 	cmd := u.command(verb{
 		use:   "export EVIDENCE CONTAINER",
-		short: "write a container's files as a tar or into a folder",
+		short: "write a container's files as a tar, an image or a folder",
 		long: `Write the merged view as a tar, in the order and with the names of docker export:
 owners, modes, times with nanoseconds, file capabilities and the users' attributes, hard
 links, devices. Sockets have no place in a tar, -v names them. A file that can't be read in
@@ -32,31 +32,24 @@ whole has zeros in place of what is missing, and is a warning.
 --format dir writes regular files and folders to rootfs in a new folder, readable by you alone,
 and all that is known of every file, devices and links too, to MANIFEST.jsonl beside it. A
 name that this machine can't hold, or has already, is written under an escaped one. --links
-makes the links, which may lead anywhere on this machine once you follow them.`,
+makes the links, which may lead anywhere on this machine once you follow them.
+
+--format oci writes an OCI image layout, oci-archive the same as a tar: the image's layers, and
+the changes as one more. A layer has the digest that it had where the disk still proves it;
+where a folder was tampered with, the image holds what is in the folder.`,
 		examples: `
   lagan export node.img.zst web-front -o web-front.tar
   lagan export node.img.zst tomcat-prod --upper -o changes.tar
   lagan export node.img.zst @node --path /etc | tar -tv
-  lagan export node.img.zst tomcat-prod --format dir -o tomcat-prod.files`,
+  lagan export node.img.zst tomcat-prod --format dir -o tomcat-prod.files
+  lagan export node.img.zst web-front --format oci -o web && skopeo inspect oci:web
+  lagan export node.img.zst web-front --format oci-archive | podman load`,
 		min: 2, max: 2,
 		check: func() error {
 			if !slices.Contains(exportFormats, format) {
 				return usageError{fmt.Errorf("--format takes %s, not %q", strings.Join(exportFormats, ", "), format)}
 			}
-			if format == "dir" {
-				if u.outFile == "" {
-					return usageError{errors.New("--format dir needs -o FOLDER")}
-				}
-				u.outFile = filepath.Clean(u.outFile)
-				return nil
-			}
-			if o.Links || o.Preserve {
-				return usageError{errors.New("--links and --preserve are for --format dir: a tar has links, modes and times")}
-			}
-			if u.outFile == "" && isTerminal(u.stdout) {
-				return usageError{errors.New("a tar is not for a terminal: name a file with -o, or pipe it")}
-			}
-			return nil
+			return u.checkExport(format, o)
 		},
 		run: func(n *analyzer.Node, args []string) error {
 			tree, err := findTree(n, args[1], mounts)
@@ -76,6 +69,27 @@ makes the links, which may lead anywhere on this machine once you follow them.`,
 	return cmd
 }
 
+// checkExport finds flags that don't go together.
+func (u *ui) checkExport(format string, o analyzer.ExportOptions) error {
+	switch {
+	case isFolder(format) && u.outFile == "":
+		return usageError{fmt.Errorf("--format %s needs -o FOLDER", format)}
+	case format != "dir" && (o.Links || o.Preserve):
+		return usageError{errors.New("--links and --preserve are for --format dir: the others have links, modes and times")}
+	case strings.HasPrefix(format, "oci") && o.Path != "/":
+		return usageError{errors.New("--path is not for an image, which has whole layers")}
+	case u.outFile == "" && isTerminal(u.stdout):
+		return usageError{fmt.Errorf("%s is not for a terminal: name a file with -o, or pipe it", format)}
+	}
+	if isFolder(format) {
+		u.outFile = filepath.Clean(u.outFile)
+	}
+	return nil
+}
+
+// isFolder says whether a format is written to a folder.
+func isFolder(format string) bool { return format == "dir" || format == "oci" }
+
 func (u *ui) export(n *analyzer.Node, tree *analyzer.Tree, format string, o analyzer.ExportOptions) error {
 	if o.Upper && tree.Container == nil {
 		return usageError{fmt.Errorf("--upper: %s %w", tree.Name, analyzer.ErrNoUpper)}
@@ -84,6 +98,12 @@ func (u *ui) export(n *analyzer.Node, tree *analyzer.Tree, format string, o anal
 		return n.ExportDir(u.ctx, tree, u.outFile, o)
 	}
 	o.Left = u.leftOut()
+	switch format {
+	case "oci":
+		return n.ExportOCI(u.ctx, tree, u.outFile, o)
+	case "oci-archive":
+		return u.write(func(w io.Writer) error { return n.ExportOCIArchive(u.ctx, tree, w, o) })
+	}
 	return u.write(func(w io.Writer) error { return n.ExportTar(u.ctx, tree, w, o) })
 }
 

@@ -18,6 +18,9 @@ import (
 type Access struct {
 	Read  []string // files and folders, with all that is below, for reading
 	Write []string // folders in which files may be made, written and removed
+	// Link allows hard links from one folder of Write to another, which a kernel
+	// before 5.19 can't tell apart: it then confines no files.
+	Link bool
 }
 
 // State is what holds, in the words of the people who read `info -v`: one

@@ -34,7 +34,11 @@ func Apply(a Access) (State, error) {
 	_, out := existing(a.Write)
 	// Best effort: an older kernel enforces what it knows of the rules.
 	config := landlock.V7.BestEffort()
-	if err := config.Restrict(landlock.ROFiles(files...), landlock.RODirs(dirs...), landlock.RWDirs(out...)); err != nil {
+	write := landlock.RWDirs(out...)
+	if a.Link {
+		write = write.WithRefer()
+	}
+	if err := config.Restrict(landlock.ROFiles(files...), landlock.RODirs(dirs...), write); err != nil {
 		return s, fmt.Errorf("confining with landlock: %w", err)
 	}
 	if v := abi(); v > 0 {
