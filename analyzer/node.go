@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"sync"
+	"time"
 
 	"lagan/evidence"
 	"lagan/evidence/hostdir"
@@ -43,6 +44,9 @@ type Options struct {
 	CacheDir  string // keeps what was unpacked for the next time; "" nowhere
 	// Progress is told how far the unpacking of a compressed image is.
 	Progress func(task string, done, total int64)
+	// Timeout is how long the reading of one object may take, a filesystem's
+	// opening, a container's changes, a log; 0: as long as it takes.
+	Timeout time.Duration
 	// Trace adds the call stack to the gap of an internal error.
 	Trace bool
 	// Gap is told of each gap when it is found, beside Node.Gaps at the end.
@@ -93,12 +97,13 @@ type Node struct {
 	Tree     evidence.FS // all volumes joined; nil where there is no filesystem
 	Stores   []Store
 
-	ctx     context.Context // of Open: it ends what is unpacked later
-	options Options
-	gaps    gapList
-	blobs   layerBlobs
-	parents map[string]bool // disks that others hold the changes of
-	mounts  []mounted       // what the tree shows where, "/" first
+	ctx      context.Context // of Open: it ends what is unpacked later
+	options  Options
+	patience patience
+	gaps     gapList
+	blobs    layerBlobs
+	parents  map[string]bool // disks that others hold the changes of
+	mounts   []mounted       // what the tree shows where, "/" first
 
 	objects    objects
 	containers func() []*Container
@@ -139,6 +144,7 @@ func OpenImage(ctx context.Context, name string, disk image.Image, o Options) (*
 func newNode(ctx context.Context, o Options) *Node {
 	n := &Node{ctx: ctx, options: o, layerRoots: make(map[layerKey]layerRoot), parents: make(map[string]bool), directories: overlay.NewCache(0)}
 	n.gaps.told = o.Gap
+	n.patience.limit = o.Timeout
 	n.containers = sync.OnceValue(n.listContainers)
 	n.images = sync.OnceValue(n.listImages)
 	return n
@@ -223,6 +229,7 @@ func (n *Node) gap(volume int, object string, err error) {
 
 // guard runs what reads one object, and turns its panic into a gap of that object.
 func (n *Node) guard(volume int, object string, read func() error) {
+	defer n.patience.begin()()
 	defer func() {
 		if r := recover(); r != nil {
 			n.gap(volume, object, n.panicError(r))
@@ -266,7 +273,11 @@ func (n *Node) addImage(e *Evidence, img image.Image) error {
 	}
 	e.image, e.Size, e.Format = img, img.Size(), img.Format()
 	n.Evidence = append(n.Evidence, e)
-	volumes, err := volume.Scan(img, img.Size(), func(err error) { n.gaps.add(Gap{Evidence: e.Name, Message: err.Error()}) })
+	var disk io.ReaderAt = img
+	if n.options.Timeout > 0 {
+		disk = patientReader{img, &n.patience}
+	}
+	volumes, err := volume.Scan(disk, img.Size(), func(err error) { n.gaps.add(Gap{Evidence: e.Name, Message: err.Error()}) })
 	if err != nil {
 		return fmt.Errorf("%s: %w", e.Path, err)
 	}

@@ -48,6 +48,7 @@ type ui struct {
 	tempDir      string
 	cacheDir     string
 	noSandbox    bool
+	timeout      time.Duration
 
 	sandbox     bool // this is a process of its own, which may be confined
 	confinement confine.State
@@ -84,6 +85,7 @@ func (u *ui) addFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&u.layers, "layer", nil, "DIGEST=FILE: a layer's blob from elsewhere, in place of a folder that is missing (repeatable)")
 	f.StringVar(&u.cacheDir, "cache", "", "folder that keeps what was unpacked for the next command")
 	f.StringVar(&u.tempDir, "temp", "", "folder for what has to be unpacked")
+	f.DurationVar(&u.timeout, "timeout", 0, "give up on one object (a filesystem, a container, a log) after this time, such as 90s (0: never)")
 	f.BoolVar(&u.noSandbox, "no-sandbox", false, "don't confine the process to the evidence, the output and the folder for what is unpacked")
 	f.SortFlags = false
 }
