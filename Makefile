@@ -1,7 +1,7 @@
 # The few commands of this project. `make test` is what README.md names.
 FUZZTIME ?= 60s
 
-.PHONY: build test fuzz bench lint
+.PHONY: build test fuzz bench figures lint
 
 build:
 	CGO_ENABLED=0 go build -trimpath -o lagan ./cmd/lagan
@@ -15,6 +15,10 @@ fuzz:
 
 bench:
 	go test -run '^$$' -bench . -benchmem ./...
+
+# the shape of each package: sizes, comments, tests
+figures:
+	go run ./scripts/figures
 
 lint:
 	test -z "$$(gofmt -l .)"
