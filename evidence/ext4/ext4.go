@@ -23,8 +23,8 @@ import (
 	"lagan/evidence"
 )
 
-// FS is one filesystem. It is an evidence.FS, Lookuper, Describer, Scanner and
-// Deleter, and may be used by several goroutines.
+// FS is one filesystem. It is an evidence.FS, Lookuper, Describer, Scanner,
+// Deleter and Recoverer, and may be used by several goroutines.
 type FS struct {
 	// dev is what is read: the volume, or an overlay that replays the journal over it.
 	dev  io.ReaderAt
@@ -49,6 +49,7 @@ var (
 	_ evidence.Describer = (*FS)(nil)
 	_ evidence.Scanner   = (*FS)(nil)
 	_ evidence.Deleter   = (*FS)(nil)
+	_ evidence.Recoverer = (*FS)(nil)
 )
 
 // Open reads the superblock of the volume r of size bytes. It returns

@@ -74,6 +74,13 @@ func exercise(t testing.TB, r io.ReaderAt, size int64, accept func(error) bool) 
 	for _, err := range fs.Deleted() {
 		check(err)
 	}
+	for r, err := range fs.Recovered() {
+		check(err)
+		if r.Content != nil {
+			_, err := r.Content.ReadAt(make([]byte, 4096), 0)
+			_ = err // a read past the end of the device
+		}
+	}
 	return told
 }
 

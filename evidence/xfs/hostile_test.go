@@ -65,6 +65,13 @@ func exercise(t testing.TB, f *FS) int {
 	for _, err := range f.Deleted() {
 		check(err)
 	}
+	for r, err := range f.Recovered() {
+		check(err)
+		if r.Content != nil {
+			_, err := r.Content.ReadAt(make([]byte, 4096), 0)
+			_ = err // a read past the end of the device
+		}
+	}
 	buf := make([]byte, 16<<10)
 	steps := 0
 	enough := errors.New("enough")
