@@ -29,6 +29,11 @@ var fileTypes = map[evidence.Type]timeline.FileType{
 
 // containerFiles tells the files of a container: what it changed, or all that it had.
 func (t *teller) containerFiles(c *Container) error {
+	if t.o.Merged && t.find != nil && (c.Rootfs.Kind != runtimes.RootfsUnknown || c.Rootfs.Problem != nil) {
+		if err := t.n.Changes(t.ctx, c, ChangeOptions{}, func(ch Change) error { t.find.change(c, &ch); return nil }); err != nil {
+			return err
+		}
+	}
 	if t.o.Merged {
 		return t.merged(c)
 	}
@@ -43,6 +48,9 @@ func (t *teller) changes(c *Container) error {
 	common := t.containerCommon(c, "overlay")
 	prefix := "CONTAINER:" + c.DisplayName() + ":"
 	return t.n.Changes(t.ctx, c, ChangeOptions{}, func(ch Change) error {
+		if t.find != nil {
+			t.find.change(c, &ch)
+		}
 		return t.containerFile(c, common, prefix, &ch, changeKind(&ch))
 	})
 }
@@ -135,6 +143,7 @@ type folder struct {
 	common *timeline.Common // nil: told elsewhere
 	prefix string
 	layer  bool // a 0:0 device in it is a whiteout
+	diffID string
 }
 
 type place struct {
@@ -197,7 +206,7 @@ func (t *teller) layerFolders(out map[place]folder, s Store, image, digest strin
 		r.Int(timeline.FieldLayerIndex, int64(len(lower)-1-k))
 		r.String(timeline.FieldSnapshotKey, firstOf(l.Key, l.ID))
 		r.String(timeline.FieldBackingPath, l.Dir)
-		out[at] = folder{common: r.Common(), prefix: "IMAGE:" + image + ":", layer: true}
+		out[at] = folder{common: r.Common(), prefix: "IMAGE:" + image + ":", layer: true, diffID: firstOf(l.DiffID, l.Dir)}
 	}
 }
 

@@ -191,6 +191,9 @@ func (t *volumeTeller) file(i int32, in folder, path []byte) error {
 	if in.common == nil {
 		return nil // told elsewhere, or out of scope
 	}
+	if t.teller.find != nil {
+		t.find(i, in, path)
+	}
 	n := t.x.node(i)
 	r := t.r
 	r.Reset(timeline.FSStat, in.common)

@@ -28,6 +28,7 @@ type TimelineOptions struct {
 	With       []Companion  // logs of the cloud that the node was in
 	Hash       bool         // SHA-256 of regular files
 	Merged     bool         // the whole view of each container, not only what it changed
+	Find       *FindOptions // nil: tell no findings
 }
 
 // Timeline tells what the node's disks say of its past. add is given one
@@ -35,7 +36,10 @@ type TimelineOptions struct {
 func (n *Node) Timeline(ctx context.Context, o TimelineOptions, add func(*timeline.Record) error) error {
 	t := &teller{n: n, ctx: ctx, o: o, pipe: newPipe(add), hostname: n.System().Hostname}
 	t.r = t.pipe.record()
-	err := t.all()
+	err := t.look()
+	if err == nil {
+		err = t.all()
+	}
 	if failed := t.pipe.close(); err == nil {
 		err = failed
 	}
@@ -65,6 +69,9 @@ func (t *teller) all() error {
 	if err := t.companions(); err != nil {
 		return err
 	}
+	if err := t.findings(); err != nil {
+		return err
+	}
 	return t.gaps()
 }
 
@@ -79,6 +86,7 @@ type teller struct {
 	told     int64
 	expected int64 // records, as far as that can be known
 	hasher   hasher
+	find     *finder // nil: no findings are looked for
 }
 
 // tell hands on the record that was built.
@@ -92,6 +100,9 @@ func (t *teller) tell() error {
 			total = 0
 		}
 		t.n.progress("telling events", t.told, total)
+	}
+	if t.find != nil {
+		t.find.record(t.r)
 	}
 	err := t.pipe.send()
 	t.r = t.pipe.record()

@@ -46,8 +46,9 @@ var ranks = []struct {
 	{"export", []string{"evidence", "internal/text"}}, // what leaves a tree, apart from layers, which compares what is in one
 	{"artifacts/...", []string{"evidence", "artifacts/lines", "artifacts/stamp", "internal/bin", "internal/text"}},
 	{"timeline", []string{"internal/text"}},
-	{"analyzer", []string{"evidence/...", "internal/sqlite", "runtimes/...", "layers", "overlay", "export", "artifacts/...", "timeline"}},
-	{"cmd/lagan", []string{"analyzer", "evidence", "runtimes", "layers", "timeline", "internal/text", "internal/confine"}},
+	{"findings", []string{"internal/text"}},
+	{"analyzer", []string{"evidence/...", "internal/sqlite", "runtimes/...", "layers", "overlay", "export", "artifacts/...", "timeline", "findings"}},
+	{"cmd/lagan", []string{"analyzer", "evidence", "runtimes", "layers", "timeline", "findings", "internal/text", "internal/confine"}},
 	{"fixtures", nil},
 	{"scripts/...", []string{"..."}},
 }
@@ -73,6 +74,7 @@ var third = map[string][]string{
 	"github.com/pierrec/lz4":        {"evidence", "layers", "artifacts"},
 	"github.com/anchore/go-lzo":     {"evidence"},
 	"github.com/opencontainers/":    {"layers", "runtimes"},
+	"go.yaml.in/yaml":               {"findings"},
 }
 
 func TestImports(t *testing.T) {

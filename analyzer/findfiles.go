@@ -1,0 +1,403 @@
+package analyzer
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"lagan/evidence"
+	"lagan/findings"
+	"lagan/layers"
+)
+
+// containerFinder looks at what one container wrote.
+type containerFinder struct {
+	*finder
+	c        *Container
+	of       *findings.Container
+	view     evidence.FS
+	base     evidence.FS
+	lists    packageLists
+	setuids  []setuidFile   // of the image
+	searched bool           // for them
+	began    time.Time      // when the container began to run
+	made     time.Time      // when its image was made
+	replaced map[string]int // folders, by how much of them was told to be gone
+}
+
+type setuidFile struct {
+	path string
+	ino  evidence.Ino
+	info evidence.Info
+}
+
+func (f *finder) of(c *Container) *containerFinder {
+	if cf := f.containers[c]; cf != nil {
+		return cf
+	}
+	cf := &containerFinder{finder: f, c: c, of: f.containerOf(c), began: c.Started}
+	if cf.began.IsZero() {
+		cf.began = c.Created
+	}
+	if t, err := f.n.View(c); err == nil {
+		cf.view = t.FS
+	}
+	if base, err := f.n.Base(c); err == nil {
+		cf.base = base
+	}
+	for _, i := range f.n.Images() {
+		if i.made(c) {
+			cf.made = i.Created
+		}
+	}
+	cf.lists = packageLists{view: cf.view, base: cf.base}
+	if s := (&teller{n: f.n}).containerSite(c); s != nil {
+		cf.lists.written = s.written
+	}
+	f.containers[c] = cf
+	return cf
+}
+
+// change looks at one change of a container.
+func (f *finder) change(c *Container, ch *Change) {
+	cf := f.of(c)
+	s := fileSubject("container", ch.Path, &ch.Info, ch.Target)
+	kind := changeKind(ch)
+	change := string(ch.Kind)
+	if kind == "opaque" {
+		change = kind
+	}
+	s.Set("change", change)
+	s.List("changed", ch.Changed)
+	s.Flag("recent", ch.Kind != layers.Deleted)
+	e := findings.Evidence{Place: placeOf(c, ch.Path), Path: ch.Path, Container: cf.of, Offset: -1, File: fileEvidence(&ch.Info, change, ch.Target)}
+	e.Time, e.TimeOf = when(&ch.Info, change)
+	if ch.Kind == layers.Deleted {
+		e.Time, e.TimeOf = ch.Deleted, "deleted"
+		e.File.Atime = time.Time{}
+	}
+	if !e.Time.IsZero() && !cf.began.IsZero() {
+		s.Set("after_start", seconds(e.Time.Sub(cf.began)))
+	}
+	if ch.Kind != layers.Deleted && ch.Info.Type == evidence.TypeFile {
+		cf.content(s, &e, ch)
+	}
+	s.Lazy("packaged", func() string { return boolText(cf.lists.brought(ch.Path, &ch.Info)) })
+	if kind == "opaque" {
+		cf.opaque(s, e)
+		return
+	}
+	f.match(s, e)
+}
+
+// shownReplaced is how many files of a replaced folder are told each by itself.
+const shownReplaced = 5
+
+// opaque tells that a folder of the image was replaced: the folder, and the
+// first of the files that were in it.
+func (cf *containerFinder) opaque(s *findings.Subject, e findings.Evidence) {
+	if cf.replaced == nil {
+		cf.replaced = make(map[string]int)
+	}
+	dir := path.Dir(e.Path)
+	if cf.replaced[dir]++; cf.replaced[dir] <= shownReplaced {
+		cf.match(s, e)
+	}
+	if cf.replaced[dir] > 1 {
+		return
+	}
+	e.Place, e.Path, e.File = placeOf(cf.c, dir), dir, nil
+	e.Kind = findings.KindFile
+	for _, m := range cf.set.Match(s) {
+		e.Field, e.Value = "change", "the folder was deleted and made anew, all that was in it is gone"
+		cf.all.Add(m.Rule, "", e)
+	}
+}
+
+// content adds what only a regular file that is there has.
+func (cf *containerFinder) content(s *findings.Subject, e *findings.Evidence, ch *Change) {
+	e.Open = openAt(cf.view, ch.Path)
+	cf.file(s, e.Open, ch.Path, &ch.Info, ch.Xattrs, slices.Contains(ch.Changed, layers.ChangedContent) || ch.Kind == layers.Added)
+	old, oldInfo := cf.before(ch.Path)
+	var oldXattrs map[string][]byte
+	if old != 0 {
+		oldXattrs, _ = cf.base.Xattrs(old) // none where they can't be read: what is gained is then told
+	}
+	s.Flag("gained", gained(&ch.Info, ch.Xattrs, oldInfo, oldXattrs))
+	s.Lazy("copy_of", func() string { return cf.copyOf(e.Open, &ch.Info) })
+	s.Lazy("added_text", func() string {
+		now := s.First(findings.TextField)
+		if old == 0 || now == "" {
+			return now
+		}
+		r, err := cf.base.Open(old)
+		if err != nil {
+			return now
+		}
+		return addedLines(now, textOf(r, false))
+	})
+	s.Flag("mtime_before_image", !cf.made.IsZero() && ch.Info.Mtime.Before(cf.made))
+}
+
+// before returns what the image has at a path: 0 nothing.
+func (cf *containerFinder) before(p string) (evidence.Ino, *evidence.Info) {
+	if cf.base == nil {
+		return 0, nil
+	}
+	ino, err := evidence.Resolve(cf.base, cf.base.Root(), p, false)
+	if err != nil {
+		return 0, nil
+	}
+	info, err := cf.base.Stat(ino)
+	if err != nil {
+		return 0, nil
+	}
+	return ino, &info
+}
+
+// file adds what rules ask of any regular file. Without fresh content its text
+// is not looked into: an image's own file whose mode changed says nothing new.
+func (f *finder) file(s *findings.Subject, open func() (*io.SectionReader, error), p string, i *evidence.Info, xattrs map[string][]byte, fresh bool) {
+	read := func() *io.SectionReader {
+		r, err := open()
+		if err != nil {
+			return nil
+		}
+		return r
+	}
+	s.Lazy("format", func() string { return formatOf(read()) })
+	if fresh {
+		s.Lazy(findings.TextField, func() (text string) {
+			f.n.guard(0, p, func() error { text = textOf(read(), isArchive(p)); return nil })
+			return text
+		})
+	}
+	s.Flag("capability", len(xattrs["security.capability"]) > 0)
+	born := i.Btime
+	if born.IsZero() {
+		born = i.Ctime
+	}
+	s.Flag("time_set_back", i.Mtime.Nanosecond() == 0 && !i.Mtime.IsZero() && born.Sub(i.Mtime) > 24*time.Hour)
+	if md5, sha1, sha256 := f.in.Hashes(); (md5 || sha1 || sha256) && i.Size > 0 {
+		f.hashed(s, read(), md5, sha1, sha256)
+	}
+}
+
+// opener returns how a file of a tree is opened, each time anew.
+func openAt(fsys evidence.FS, p string) func() (*io.SectionReader, error) {
+	return func() (*io.SectionReader, error) {
+		ino, err := evidence.Resolve(fsys, fsys.Root(), p, false)
+		if err != nil {
+			return nil, err
+		}
+		return fsys.Open(ino)
+	}
+}
+
+// fileSubject begins a subject with what a stat tells.
+func fileSubject(where, p string, i *evidence.Info, target string) *findings.Subject {
+	s := findings.NewSubject(findings.KindFile)
+	s.Set("where", where)
+	s.Set("path", p)
+	s.Set("name", path.Base(p))
+	s.Set("dir", path.Dir(p))
+	s.Set("type", i.Type.String())
+	s.Set("mode", fmt.Sprintf("%04o", i.Perm))
+	s.Set("uid", strconv.FormatUint(uint64(i.UID), 10))
+	s.Set("gid", strconv.FormatUint(uint64(i.GID), 10))
+	if i.UID == 0 {
+		s.Set("owner", "root")
+	}
+	s.Set("size", strconv.FormatInt(i.Size, 10))
+	s.Set("links", strconv.FormatUint(uint64(i.Nlink), 10))
+	s.Set("target", target)
+	file := i.Type == evidence.TypeFile
+	s.Flag("executable", file && i.Perm&0o111 != 0)
+	s.Flag("setuid", file && i.Perm&0o4000 != 0)
+	s.Flag("setgid", file && i.Perm&0o2010 == 0o2010)
+	s.Flag("hidden", isHidden(p))
+	s.Flag("in_temp", temporary.MatchString(p))
+	s.Flag("startup", startup.MatchString(p))
+	s.Flag("document_root", documentRoots.MatchString(p))
+	s.Flag("home_history", histories.MatchString(p))
+	if i.Type == evidence.TypeChar || i.Type == evidence.TypeBlock {
+		s.Set("rdev", fmt.Sprintf("%d:%d", i.Major, i.Minor))
+	}
+	return s
+}
+
+func boolText(v bool) string {
+	if v {
+		return "true"
+	}
+	return "false"
+}
+
+// gained says whether a program gives rights that what it replaces, if
+// anything, did not give.
+func gained(now *evidence.Info, xattrs map[string][]byte, before *evidence.Info, oldXattrs map[string][]byte) bool {
+	rights := now.Perm & 0o6000
+	if rights&0o2000 != 0 && now.Perm&0o010 == 0 {
+		rights &^= 0o2000 // mandatory locking once, no right to anything
+	}
+	if now.Perm&0o111 == 0 {
+		rights = 0
+	}
+	caps := xattrs["security.capability"]
+	if before == nil {
+		return rights != 0 || len(caps) > 0
+	}
+	if rights&^before.Perm != 0 || rights != 0 && (now.UID != before.UID || now.GID != before.GID) {
+		return true
+	}
+	return len(caps) > 0 && !bytes.Equal(caps, oldXattrs["security.capability"])
+}
+
+// maxSetuids bounds the programs of an image that a new one is compared with.
+const maxSetuids = 1000
+
+// copyOf returns the program of the image with the same content and rights, "" where there is none.
+func (cf *containerFinder) copyOf(open func() (*io.SectionReader, error), i *evidence.Info) string {
+	if cf.base == nil {
+		return ""
+	}
+	if !cf.searched {
+		cf.searched = true
+		cf.n.guard(cf.c.store.Volume, cf.c.DisplayName(), cf.findSetuids)
+	}
+	for _, s := range cf.setuids {
+		if s.info.Size != i.Size || s.info.Perm != i.Perm || s.info.UID != i.UID || s.info.GID != i.GID {
+			continue
+		}
+		if a, err := open(); err == nil {
+			if b, err := cf.base.Open(s.ino); err == nil && sameContent(a, b) {
+				return s.path
+			}
+		}
+	}
+	return ""
+}
+
+func (cf *containerFinder) findSetuids() error {
+	return evidence.Walk(cf.base, cf.base.Root(), func(rel string, e evidence.Entry, info evidence.Info, err error) error {
+		if err := cf.ctx.Err(); err != nil {
+			return err
+		}
+		if err == nil && info.Type == evidence.TypeFile && info.Perm&0o6000 != 0 && len(cf.setuids) < maxSetuids {
+			cf.setuids = append(cf.setuids, setuidFile{"/" + rel, e.Ino, info})
+		}
+		return nil
+	})
+}
+
+func sameContent(a, b *io.SectionReader) bool {
+	x, err := hashSHA256(a)
+	if err != nil {
+		return false
+	}
+	y, err := hashSHA256(b)
+	return err == nil && x == y
+}
+
+// packageLists knows which files package managers brought while the container ran.
+type packageLists struct {
+	view, base, written evidence.FS
+	read                bool
+	files               map[string]bool
+	rpm                 time.Time // when RPM's database was written last
+}
+
+// maxPackageList bounds a package's list of files, and all lists together.
+const maxPackageList = 64 << 20
+
+// brought says whether a package that was installed in the running container
+// has a file. Lists that the image itself has don't count: what changes an old
+// package's file is no package manager that has left no trace.
+func (p *packageLists) brought(name string, i *evidence.Info) bool {
+	if !p.read {
+		p.read = true
+		p.files = make(map[string]bool)
+		p.readLists()
+	}
+	if p.files[name] || strings.HasPrefix(name, "/usr/") && p.files[strings.TrimPrefix(name, "/usr")] || p.files["/usr"+name] {
+		return true
+	}
+	// RPM keeps its lists in a database of its own form: what it unpacks has the
+	// package's old times and comes just before the database is written.
+	const transaction, old = 10 * time.Minute, time.Hour
+	d := p.rpm.Sub(i.Ctime)
+	return !p.rpm.IsZero() && d >= 0 && d < transaction && i.Ctime.Sub(i.Mtime) > old && i.Mtime.Nanosecond() == 0
+}
+
+func (p *packageLists) readLists() {
+	if p.written == nil {
+		return
+	}
+	total := 0
+	for name, ino := range glob(p.written, "var/lib/dpkg/info/*.list") {
+		b, err := evidence.ReadInode(p.written, ino, maxPackageList)
+		if err != nil || total+len(b) > maxPackageList {
+			continue // a list that was only touched, or is not there: its files are told
+		}
+		total += len(b)
+		had := ""
+		if p.base != nil {
+			if old, err := evidence.ReadFile(p.base, p.base.Root(), name, maxPackageList); err == nil {
+				had = string(old)
+			}
+		}
+		for l := range strings.Lines(addedLines(string(b), had)) {
+			p.files[strings.TrimSuffix(l, "\n")] = true
+		}
+	}
+	for _, name := range []string{"lib/apk/db/installed", "usr/lib/apk/db/installed"} {
+		p.apk(name)
+	}
+	for _, name := range []string{"var/lib/rpm/rpmdb.sqlite", "usr/lib/sysimage/rpm/rpmdb.sqlite", "var/lib/rpm/Packages", "var/lib/rpm/Packages.db"} {
+		if ino, err := evidence.Resolve(p.written, p.written.Root(), name, false); err == nil {
+			if info, err := p.written.Stat(ino); err == nil && info.Mtime.After(p.rpm) {
+				p.rpm = info.Mtime
+			}
+		}
+	}
+}
+
+// apk reads Alpine's database: blocks of lines, of which P: and V: name a package,
+// F: a folder and R: a file in it. Packages that the image has in the same version are left out.
+func (p *packageLists) apk(name string) {
+	ino, err := evidence.Resolve(p.written, p.written.Root(), name, false)
+	if err != nil {
+		return
+	}
+	now, err := evidence.ReadInode(p.written, ino, maxPackageList)
+	if err != nil {
+		return
+	}
+	had := make(map[string]bool)
+	if p.base != nil {
+		if old, err := evidence.ReadFile(p.base, p.base.Root(), name, maxPackageList); err == nil {
+			for block := range strings.SplitSeq(string(old), "\n\n") {
+				had[strings.TrimSpace(block)] = true
+			}
+		}
+	}
+	for block := range strings.SplitSeq(string(now), "\n\n") {
+		if had[strings.TrimSpace(block)] {
+			continue
+		}
+		dir := ""
+		for l := range strings.Lines(block) {
+			switch l = strings.TrimRight(l, "\n"); {
+			case strings.HasPrefix(l, "F:"):
+				dir = l[2:]
+			case strings.HasPrefix(l, "R:"):
+				p.files["/"+join(dir, l[2:])] = true
+			}
+		}
+	}
+}

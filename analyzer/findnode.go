@@ -1,0 +1,180 @@
+package analyzer
+
+import (
+	"io"
+	"path"
+	"regexp"
+	"strings"
+	"time"
+
+	"lagan/evidence"
+	"lagan/findings"
+)
+
+// nodeFinder looks at the node's own files.
+type nodeFinder struct {
+	*finder
+	packaged map[string]bool // files of the node's packages; nil: not read yet
+	logs     map[string]evidence.Info
+}
+
+// nodeFiles are the paths of the node that rules ask for whatever their modes are.
+var nodeFiles = regexp.MustCompile(`^/etc/(passwd|shadow|sudoers|ld\.so\.preload|kubernetes/manifests/.*)$|/(manifests|pod-manifests|static-pods)/[^/]+\.(ya?ml|json)$|/\.ssh/authorized_keys2?$`)
+
+var webScript = regexp.MustCompile(`(?i)\.(php[3457s]?|phtml|phar|jspx?|jspf|war|asp|aspx|ashx|cgi)$`)
+
+// watched says whether a file of the node is worth a look: most are not.
+func watched(p string, typ evidence.Type, perm uint16, xattrs []string) bool {
+	switch typ {
+	case evidence.TypeSymlink:
+		return histories.MatchString(p) || strings.HasSuffix(p, "/.viminfo") || strings.HasSuffix(p, "/.lesshst")
+	case evidence.TypeFile:
+	default:
+		return false
+	}
+	if perm&0o6000 != 0 || perm&0o111 != 0 {
+		return true
+	}
+	for _, x := range xattrs {
+		if x == "security.capability" {
+			return true
+		}
+	}
+	return startup.MatchString(p) || nodeFiles.MatchString(p) || webScript.MatchString(p) && documentRoots.MatchString(p)
+}
+
+// nodeFile looks at one name of one inode of a volume, as the timeline tells it.
+func (t *volumeTeller) find(i int32, in folder, p []byte) {
+	f, n := t.teller.find, t.x.node(i)
+	x := &t.x.extras[n.extra]
+	if in.layer {
+		f.layers.file(t, i, in, string(p))
+		return
+	}
+	name := string(p)
+	f.node.log(name, n)
+	if !f.wide && !watched(name, n.typ, n.perm, x.xattrs) {
+		return
+	}
+	info := t.x.info(i)
+	e := findings.Evidence{Place: in.prefix + name, Path: name, Offset: -1, File: fileEvidence(&info, "", x.target)}
+	e.Time, e.TimeOf = when(&info, "")
+	fsys, ino := t.v.FS, t.x.inos[i]
+	var xattrs map[string][]byte
+	if len(x.xattrs) > 0 {
+		xattrs, _ = fsys.Xattrs(ino) // the telling of the file says what can't be read
+	}
+	e.Open = func() (*io.SectionReader, error) { return fsys.Open(ino) }
+	f.node.look(name, &info, x.target, xattrs, e, t.v.Description.Created)
+}
+
+// look holds a file of the node against the rules.
+func (f *nodeFinder) look(p string, info *evidence.Info, target string, xattrs map[string][]byte, e findings.Evidence, made time.Time) {
+	s := fileSubject("node", p, info, target)
+	const settled = time.Hour // after the making of the filesystem, when the system was put onto it
+	s.Flag("recent", made.IsZero() || info.Ctime.After(made.Add(settled)))
+	const once = time.Minute
+	s.Flag("rewritten", !info.Btime.IsZero() && info.Mtime.Sub(info.Btime) > once)
+	if info.Type == evidence.TypeFile {
+		f.file(s, e.Open, p, info, xattrs, true)
+	} else {
+		e.Open = nil
+	}
+	s.Lazy("packaged", func() string { return boolText(f.brought(p)) })
+	f.match(s, e)
+}
+
+// brought says whether a package of the node has a file, as far as dpkg's lists tell.
+func (f *nodeFinder) brought(p string) bool {
+	if f.packaged == nil {
+		f.packaged = make(map[string]bool)
+		if f.n.Tree != nil {
+			total := 0
+			for _, ino := range glob(f.n.Tree, "var/lib/dpkg/info/*.list") {
+				b, err := evidence.ReadInode(f.n.Tree, ino, maxPackageList)
+				if total += len(b); err != nil || total > 4*maxPackageList {
+					continue
+				}
+				for l := range strings.Lines(string(b)) {
+					f.packaged[strings.TrimSuffix(l, "\n")] = true
+				}
+			}
+		}
+	}
+	return f.packaged[p] || strings.HasPrefix(p, "/usr/") && f.packaged[strings.TrimPrefix(p, "/usr")]
+}
+
+// alwaysWritten are logs that a running system writes to all the time.
+var alwaysWritten = map[string]bool{
+	"/var/log/wtmp": true, "/var/log/auth.log": true, "/var/log/secure": true, "/var/log/syslog": true, "/var/log/messages": true, "/var/log/audit/audit.log": true,
+}
+
+// log remembers the node's logs, to find what was emptied.
+func (f *nodeFinder) log(p string, n *node) {
+	if n.typ != evidence.TypeFile || !strings.HasPrefix(p, "/var/log/") {
+		return
+	}
+	base := p
+	if i := strings.IndexAny(path.Base(p), "-"); i > 0 {
+		base = p[:len(p)-len(path.Base(p))+i]
+	} else if m := rotatedNumber.FindStringIndex(p); m != nil {
+		base = p[:m[0]]
+	}
+	if !alwaysWritten[base] {
+		return
+	}
+	if f.logs == nil {
+		f.logs = make(map[string]evidence.Info)
+	}
+	if base != p {
+		f.logs[base+" rotated"] = evidence.Info{}
+		return
+	}
+	f.logs[p] = evidence.Info{Type: n.typ, Perm: n.perm, UID: n.uid, GID: n.gid, Size: n.size, Nlink: n.nlink}
+}
+
+var rotatedNumber = regexp.MustCompile(`\.[0-9]+(\.(gz|xz|bz2|zst))?$`)
+
+// finish tells the logs that are empty though the system writes to others of them.
+func (f *nodeFinder) finish() {
+	some := false
+	for p, info := range f.logs {
+		some = some || info.Size > 0 || strings.HasSuffix(p, " rotated")
+	}
+	for p, info := range f.logs {
+		_, rotated := f.logs[p+" rotated"]
+		if info.Type != evidence.TypeFile || info.Size > 0 || rotated || !some {
+			continue
+		}
+		ino, err := evidence.Resolve(f.n.Tree, f.n.Tree.Root(), p, false)
+		if err != nil {
+			continue
+		}
+		if info, err = f.n.Tree.Stat(ino); err != nil {
+			continue
+		}
+		e := findings.Evidence{Kind: findings.KindFile, Place: placeOf(nil, p), Path: p, Offset: -1, Field: "size", Value: "0", File: fileEvidence(&info, "", "")}
+		e.Time, e.TimeOf = info.Mtime, "modified"
+		f.computed("node-log-emptied", e)
+	}
+}
+
+// info is the evidence.Info of the i-th inode.
+func (x *index) info(i int32) evidence.Info {
+	n := x.node(i)
+	e := &x.extras[n.extra]
+	at := func(k int) time.Time {
+		if sec, nsec, known := x.time(n, k); known {
+			return time.Unix(sec, int64(nsec)).UTC()
+		}
+		return time.Time{}
+	}
+	out := evidence.Info{
+		Inode: x.inode(i), Type: n.typ, Perm: n.perm, UID: n.uid, GID: n.gid, Nlink: n.nlink, Size: n.size,
+		Mtime: at(0), Atime: at(1), Ctime: at(2), Btime: at(3), FromJournal: n.journal,
+	}
+	if n.extra != 0 {
+		out.Major, out.Minor = e.major, e.minor
+	}
+	return out
+}

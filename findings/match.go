@@ -1,0 +1,439 @@
+package findings
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// matcher is a compiled part of a detection. It returns where it matched: the field
+// and the value, for evidence.
+type matcher interface {
+	match(s *Subject) (hit, bool)
+}
+
+// hit is what a matcher met.
+type hit struct{ field, value string }
+
+// allOf matches where all its parts do; the last part's hit that has a value counts.
+type allOf []matcher
+
+func (a allOf) match(s *Subject) (hit, bool) {
+	var last hit
+	for _, m := range a {
+		h, ok := m.match(s)
+		if !ok {
+			return hit{}, false
+		}
+		if last.field == "" || telling(h.field) >= telling(last.field) {
+			last = h
+		}
+	}
+	return last, true
+}
+
+// cost ranks matchers by the work that they are, so that what reads a file's
+// content is asked last.
+func cost(m matcher) int {
+	switch m := m.(type) {
+	case allOf:
+		return costOf(m)
+	case anyOf:
+		return costOf(m)
+	case not:
+		return cost(m.of)
+	case *fieldMatch:
+		switch m.field {
+		case TextField, "added_text", "":
+			return 3
+		case "format", "packaged", "copy_of", "rewritten":
+			return 2
+		}
+		return 1
+	}
+	return 0
+}
+
+func costOf(all []matcher) int {
+	most := 0
+	for _, m := range all {
+		most = max(most, cost(m))
+	}
+	return most
+}
+
+// cheapFirst orders parts that must all hold.
+func cheapFirst(all allOf) allOf {
+	slices.SortStableFunc(all, func(a, b matcher) int { return cost(a) - cost(b) })
+	return all
+}
+
+// telling says how much a field's value says to a reader: what stood in a file
+// or on a line more than a flag.
+func telling(field string) int {
+	switch field {
+	case "":
+		return 0
+	case TextField, "added_text", "command", "message", "CommandLine", "env", "args", "mounts", "reasons":
+		return 3
+	case "path", "name", "target", "TargetFilename":
+		return 2
+	}
+	return 1
+}
+
+// anyOf matches where one of its parts does.
+type anyOf []matcher
+
+func (a anyOf) match(s *Subject) (hit, bool) {
+	for _, m := range a {
+		if h, ok := m.match(s); ok {
+			return h, true
+		}
+	}
+	return hit{}, false
+}
+
+type not struct{ of matcher }
+
+func (n not) match(s *Subject) (hit, bool) {
+	_, ok := n.of.match(s)
+	return hit{}, !ok
+}
+
+// fieldMatch holds the values of a field against tests.
+type fieldMatch struct {
+	field  string // "": any field of text
+	tests  []test
+	every  bool // all tests must hold, each of some value
+	exists *bool
+}
+
+// test says whether a value passes, and what of it did.
+type test func(value string) (string, bool)
+
+func (f *fieldMatch) match(s *Subject) (hit, bool) {
+	values := s.keywords
+	if f.field != "" {
+		values = func() []string { return s.values(f.field) }
+	}
+	vs := values()
+	if f.exists != nil {
+		return hit{f.field, strings.Join(vs, " ")}, (len(vs) > 0) == *f.exists
+	}
+	var found hit
+	for _, t := range f.tests {
+		ok := false
+		for _, v := range vs {
+			if part, passes := t(v); passes {
+				found, ok = hit{f.field, part}, true
+				break
+			}
+		}
+		if len(vs) == 0 {
+			if _, passes := t(""); passes && f.field != "" {
+				ok, found = true, hit{f.field, ""} // null, or an empty text
+			}
+		}
+		if ok != f.every {
+			return found, ok
+		}
+	}
+	return found, f.every
+}
+
+// compileSelection compiles one named part of a detection.
+func compileSelection(n *yaml.Node) (matcher, error) {
+	switch n.Kind {
+	case yaml.MappingNode:
+		var all allOf
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			m, err := compileField(n.Content[i].Value, n.Content[i+1])
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, m)
+		}
+		return cheapFirst(all), nil
+	case yaml.SequenceNode:
+		var any anyOf
+		for _, c := range n.Content {
+			m, err := compileSelection(c)
+			if err != nil {
+				return nil, err
+			}
+			any = append(any, m)
+		}
+		return any, nil
+	case yaml.ScalarNode:
+		return compileField("|contains", n)
+	}
+	return nil, fmt.Errorf("line %d: a selection is a map or a list", n.Line)
+}
+
+// compileField compiles "field|modifier|modifier: values".
+func compileField(key string, n *yaml.Node) (matcher, error) {
+	name, mods, _ := strings.Cut(key, "|")
+	f := &fieldMatch{field: name}
+	kind, cased, encode := "", false, ""
+	for mod := range strings.SplitSeq(mods, "|") {
+		switch mod {
+		case "":
+		case "all":
+			f.every = true
+		case "cased":
+			cased = true
+		case "base64", "base64offset":
+			encode = mod
+		case "contains", "startswith", "endswith", "re", "cidr", "lt", "lte", "gt", "gte", "exists":
+			kind = mod
+		case "i", "m", "s":
+			kind += "|" + mod
+		case "windash":
+		default:
+			return nil, fmt.Errorf("line %d: modifier %q is not supported", n.Line, mod)
+		}
+	}
+	if name == "" && kind == "" {
+		kind = "contains"
+	}
+	if kind == "exists" {
+		yes := n.Value == "true"
+		f.exists = &yes
+		return f, nil
+	}
+	values := []*yaml.Node{n}
+	if n.Kind == yaml.SequenceNode {
+		values = n.Content
+	}
+	for _, v := range values {
+		if v.Kind == yaml.AliasNode {
+			v = v.Alias
+		}
+		if v.Kind != yaml.ScalarNode {
+			return nil, fmt.Errorf("line %d: a value is no text", v.Line)
+		}
+		tests, err := compileValue(v, kind, cased, encode)
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %w", v.Line, err)
+		}
+		f.tests = append(f.tests, tests)
+	}
+	return f, nil
+}
+
+func compileValue(v *yaml.Node, kind string, cased bool, encode string) (test, error) {
+	value := v.Value
+	switch base, flags, _ := strings.Cut(kind, "|"); base {
+	case "re":
+		return compileRegexp(value, flags)
+	case "cidr":
+		p, err := netip.ParsePrefix(value)
+		if err != nil {
+			return nil, err
+		}
+		return func(s string) (string, bool) {
+			a, err := netip.ParseAddr(s)
+			return s, err == nil && p.Contains(a.Unmap())
+		}, nil
+	case "lt", "lte", "gt", "gte":
+		n, err := strconv.ParseFloat(value, 64)
+		if err != nil {
+			return nil, err
+		}
+		return compare(base, n), nil
+	}
+	if v.Tag == "!!null" {
+		return func(s string) (string, bool) { return "", s == "" }, nil
+	}
+	switch encode {
+	case "base64":
+		value, cased = strings.TrimRight(base64.StdEncoding.EncodeToString([]byte(value)), "="), true
+	case "base64offset":
+		return offsets(value), nil
+	}
+	return compileText(value, kind, cased)
+}
+
+func compileRegexp(value, flags string) (test, error) {
+	if flags != "" {
+		value = "(?" + strings.ReplaceAll(flags, "|", "") + ")" + value
+	}
+	re, err := regexp.Compile(value)
+	if err != nil {
+		return nil, err
+	}
+	return func(s string) (string, bool) {
+		at := re.FindStringIndex(s)
+		if at == nil {
+			return "", false
+		}
+		return around(s, at[0], at[1]), true
+	}, nil
+}
+
+func compare(op string, n float64) test {
+	return func(s string) (string, bool) {
+		x, err := strconv.ParseFloat(s, 64)
+		if err != nil {
+			return "", false
+		}
+		switch op {
+		case "lt":
+			return s, x < n
+		case "lte":
+			return s, x <= n
+		case "gt":
+			return s, x > n
+		}
+		return s, x >= n
+	}
+}
+
+// offsets finds text that was encoded in base64 at any of three alignments.
+func offsets(value string) test {
+	var forms []string
+	for shift := range 3 {
+		enc := base64.StdEncoding.EncodeToString(append(make([]byte, shift), value...))
+		start, end := [...]int{0, 2, 3}[shift], len(enc)
+		switch (len(value) + shift) % 3 {
+		case 1:
+			end -= 3
+		case 2:
+			end -= 2
+		}
+		if start < end {
+			forms = append(forms, enc[start:end])
+		}
+	}
+	return func(s string) (string, bool) {
+		for _, f := range forms {
+			if i := strings.Index(s, f); i >= 0 {
+				return around(s, i, i+len(f)), true
+			}
+		}
+		return "", false
+	}
+}
+
+// compileText compiles sigma's plain values: * and ? stand for any text and any
+// one character, a backslash takes their meaning, case doesn't count.
+func compileText(value, kind string, cased bool) (test, error) {
+	literal, wild := unescape(value)
+	if wild {
+		re, err := regexp.Compile(wildcards(value, kind, cased))
+		if err != nil {
+			return nil, err
+		}
+		return func(s string) (string, bool) {
+			at := re.FindStringIndex(s)
+			if at == nil {
+				return "", false
+			}
+			return around(s, at[0], at[1]), true
+		}, nil
+	}
+	fold := func(s string) string { return s }
+	if !cased {
+		fold = strings.ToLower
+		literal = fold(literal)
+	}
+	switch kind {
+	case "contains":
+		return func(s string) (string, bool) {
+			i := strings.Index(fold(s), literal)
+			if i < 0 || i > len(s) {
+				return "", false
+			}
+			return around(s, i, min(i+len(literal), len(s))), true
+		}, nil
+	case "startswith":
+		return func(s string) (string, bool) { return s, strings.HasPrefix(fold(s), literal) }, nil
+	case "endswith":
+		return func(s string) (string, bool) { return s, strings.HasSuffix(fold(s), literal) }, nil
+	}
+	return func(s string) (string, bool) { return s, fold(s) == literal }, nil
+}
+
+// unescape undoes the backslashes before *, ? and themselves, and says whether
+// the value has wildcards.
+func unescape(value string) (literal string, wild bool) {
+	var b strings.Builder
+	for i := 0; i < len(value); i++ {
+		c := value[i]
+		switch {
+		case c == '\\' && i+1 < len(value) && strings.IndexByte(`*?\`, value[i+1]) >= 0:
+			i++
+			c = value[i]
+		case c == '*' || c == '?':
+			return "", true
+		}
+		b.WriteByte(c)
+	}
+	return b.String(), false
+}
+
+func wildcards(value, kind string, cased bool) string {
+	b := []byte("(?s)")
+	if !cased {
+		b = []byte("(?is)")
+	}
+	if kind == "" || kind == "startswith" {
+		b = append(b, '^')
+	}
+	for i := 0; i < len(value); i++ {
+		c := value[i]
+		switch {
+		case c == '\\' && i+1 < len(value) && strings.IndexByte(`*?\`, value[i+1]) >= 0:
+			i++
+			b = append(b, regexp.QuoteMeta(value[i:i+1])...)
+		case c == '*':
+			b = append(b, ".*"...)
+		case c == '?':
+			b = append(b, '.')
+		default:
+			b = append(b, regexp.QuoteMeta(value[i:i+1])...)
+		}
+	}
+	if kind == "" || kind == "endswith" {
+		b = append(b, '$')
+	}
+	return string(b)
+}
+
+// maxShown is the most bytes of a value that evidence shows.
+const maxShown = 400
+
+// around returns what stands at a place of a text: the line of it, cut to a
+// length that can be read.
+func around(s string, from, to int) string {
+	if len(s) <= maxShown && !strings.Contains(s, "\n") {
+		return s
+	}
+	start := strings.LastIndexByte(s[:from], '\n') + 1
+	end := len(s)
+	if i := strings.IndexByte(s[to:], '\n'); i >= 0 {
+		end = to + i
+	}
+	if end-start > maxShown {
+		start = max(start, from-maxShown/4)
+		end = min(end, start+maxShown)
+	}
+	return strings.ToValidUTF8(s[start:end], "\ufffd")
+}
+
+// sortedKeys returns the keys of a map in order.
+func sortedKeys[V any](m map[string]V) []string {
+	out := make([]string, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}
