@@ -69,3 +69,16 @@ func (x *Reader) Times() iter.Seq2[fmt.Stringer, time.Time] {
 		}
 	}
 }
+
+// List returns the values of a list field.
+func (x *Reader) List(f ListField) []string {
+	v, ok := x.v.find(uint8(f))
+	if !ok {
+		return nil
+	}
+	var out []string
+	for item := range v.list() {
+		out = append(out, string(item.b))
+	}
+	return out
+}
