@@ -56,6 +56,9 @@ var unread = map[string]bool{
 	"stratis": true, "vdo": true, "zfs_member": true, "f2fs": true, "jfs": true, "reiserfs": true, "apfs": true, "ntfs": true,
 }
 
+// journalDevices names what is the journal of a filesystem on another volume.
+var journalDevices = map[string]bool{"jbd": true, "xfs_external_log": true}
+
 // assemble adds the arrays and logical volumes that the disks' volumes are parts of.
 func (n *Node) assemble() {
 	var parts []volume.Volume
@@ -101,6 +104,17 @@ func (n *Node) openFilesystems() {
 
 func (n *Node) openFilesystem(v *Volume) error {
 	options := evidence.Options{Warn: n.warnOf(v), NoJournal: n.options.NoJournal}
+	var others []*Volume
+	for _, w := range n.Volumes {
+		if w != v && w.section != nil && !w.member {
+			others = append(others, w)
+			options.Devices = append(options.Devices, evidence.Device{ReaderAt: w.section, Size: w.Size})
+		}
+	}
+	if c := volume.Identify(v.section); journalDevices[c] {
+		v.Content = c // read with the filesystem that it belongs to
+		return nil
+	}
 	for _, o := range openers {
 		fsys, err := o.open(v.section, v.Size, options)
 		if errors.Is(err, evidence.ErrFormat) {
@@ -112,6 +126,10 @@ func (n *Node) openFilesystem(v *Volume) error {
 			return v.Err
 		}
 		v.FS = fsys
+		for _, i := range evidence.Describe(fsys).Devices {
+			others[i].member = true
+			others[i].Content = firstOf(others[i].Content, o.name)
+		}
 		return nil
 	}
 	v.Content = volume.Identify(v.section)

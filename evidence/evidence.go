@@ -132,6 +132,15 @@ type Options struct {
 	Warn func(error)
 	// NoJournal leaves a dirty journal unreplayed.
 	NoJournal bool
+	// Devices are the other volumes of the evidence, in a fixed order: a
+	// filesystem may lie on several, or have its journal on one of its own.
+	Devices []Device
+}
+
+// Device is a volume's bytes.
+type Device struct {
+	io.ReaderAt
+	Size int64
 }
 
 // Warning calls o.Warn, if there is one.
@@ -150,7 +159,7 @@ const (
 	JournalClean    JournalState = "clean"    // nothing to replay
 	JournalDirty    JournalState = "dirty"    // to be replayed, and left alone: the view is stale
 	JournalReplayed JournalState = "replayed" // replayed in memory
-	JournalExternal JournalState = "external" // on another device
+	JournalExternal JournalState = "external" // on another device, which isn't here
 )
 
 // Journal describes a filesystem's journal and what was replayed of it.
@@ -175,6 +184,7 @@ type Description struct {
 	Written   time.Time // last write of the superblock, where recorded
 	MountedOn string    // last mount point, where recorded
 	Journal   Journal
+	Devices   []int // places in Options.Devices of those that belong to the filesystem too
 }
 
 // Describer is an FS that lies on a volume of its own.

@@ -40,6 +40,7 @@ type FS struct {
 	roots   tree
 	csums   tree
 	journal evidence.Journal
+	places  []int // of the other devices in opt.Devices
 	root    evidence.Ino
 
 	volumes []*subvolume          // by their place in inode handles
@@ -49,10 +50,27 @@ type FS struct {
 	warned map[string]bool
 }
 
-// Open opens the filesystem on one device. A filesystem of several devices is
-// read as far as that one has it.
+// Open opens the filesystem on a device and on those of o.Devices that belong
+// to it. Where some of its devices aren't there, it is read as far as the others have it.
 func Open(r io.ReaderAt, size int64, o evidence.Options) (*FS, error) {
-	return OpenDevices([]Device{{r, size}}, o)
+	devices := []Device{{r, size}}
+	var places []int
+	if first, err := readSuper(devices[0], func(error) {}); err == nil && first.devices > 1 {
+		have := map[uint64]bool{first.devID: true} // two copies of one disk are not two devices
+		for i, d := range o.Devices {
+			s, err := readSuper(Device{d, d.Size}, func(error) {})
+			if err == nil && s.fsid == first.fsid && !have[s.devID] {
+				have[s.devID] = true
+				devices, places = append(devices, Device{d, d.Size}), append(places, i)
+			}
+		}
+	}
+	f, err := OpenDevices(devices, o)
+	if err != nil {
+		return nil, err
+	}
+	f.places = places
+	return f, nil
 }
 
 // OpenDevices opens the filesystem that lies on all of the given devices.
@@ -218,7 +236,7 @@ func (f *FS) Root() evidence.Ino { return f.root }
 func (f *FS) Describe() evidence.Description {
 	d := evidence.Description{
 		Type: "btrfs", UUID: uuid(f.super.fsid), Label: f.super.label, Size: int64(min(f.super.totalBytes, 1<<63-1)), BlockSize: int(f.super.sectorSize),
-		Journal: f.journal,
+		Journal: f.journal, Devices: f.places,
 	}
 	for _, x := range incompatFeatures {
 		if f.super.incompat&x.bit != 0 {

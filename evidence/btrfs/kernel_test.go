@@ -121,9 +121,15 @@ func open(t testing.TB, images []string, o evidence.Options) *FS {
 	if o.Warn == nil {
 		o.Warn = func(err error) { t.Errorf("warning: %v", err) }
 	}
-	f, err := OpenDevices(devices, o)
+	for _, d := range devices[1:] {
+		o.Devices = append(o.Devices, evidence.Device{ReaderAt: d.R, Size: d.Size})
+	}
+	f, err := Open(devices[0].R, devices[0].Size, o)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if n := len(f.Describe().Devices); n != len(o.Devices) {
+		t.Fatalf("%d of %d further devices were taken", n, len(o.Devices))
 	}
 	return f
 }

@@ -35,6 +35,7 @@ type FS struct {
 	opts evidence.Options
 
 	journal evidence.Journal
+	devices []int // of opts.Devices, what has the journal
 	cache   cache
 
 	mu     sync.Mutex
@@ -128,6 +129,7 @@ func (fs *FS) Describe() evidence.Description {
 		Written:   sb.written,
 		MountedOn: sb.mountedOn,
 		Journal:   fs.journal,
+		Devices:   fs.devices,
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 // which is warned of.
 func (fs *FS) recovered() *FS {
 	fs.journal = fs.journalState()
+	fs.findExternal()
 	dirty := fs.journal.State == evidence.JournalDirty
 	if !dirty && fs.journal.State != evidence.JournalClean {
 		return fs
@@ -47,11 +48,45 @@ func (fs *FS) recovered() *FS {
 	return fs.replay(log)
 }
 
+// findExternal looks for the device that has the journal, where it is not in
+// the filesystem, and sets the state that the journal then has.
+func (fs *FS) findExternal() {
+	if fs.journal.State != evidence.JournalExternal {
+		return
+	}
+	for i, d := range fs.opts.Devices {
+		if uuid, ok := journalDevice(d, d.Size); ok && uuid == fs.sb.journalUUID {
+			fs.devices = []int{i}
+			fs.journal = evidence.Journal{State: evidence.JournalClean, Note: "the journal is on another device, which is here"}
+			if fs.sb.incompat&incompatRecover != 0 {
+				fs.journal.State = evidence.JournalDirty
+			}
+			return
+		}
+	}
+}
+
+// journalDevice says of a volume that is a journal and nothing else which one it is.
+func journalDevice(dev io.ReaderAt, size int64) (uuid [16]byte, ok bool) {
+	b := make([]byte, superSize)
+	if size < superOffset+superSize || readFull(dev, b, superOffset) != nil {
+		return uuid, false
+	}
+	if le.Uint16(b[superMagicAt:]) != superMagic || le.Uint32(b[0x60:])&incompatJournalDev == 0 {
+		return uuid, false
+	}
+	copy(uuid[:], b[0x68:])
+	return uuid, true
+}
+
 // describe notes what is in the log.
 func (fs *FS) describe(log *jbd2.Log) {
 	j := &fs.journal
-	j.Transactions, j.Blocks, j.Note = len(log.Transactions), log.Replaced, log.Note
+	j.Transactions, j.Blocks = len(log.Transactions), log.Replaced
 	j.First, j.Last = log.Span()
+	if log.Note != "" {
+		fs.note(log.Note)
+	}
 	if log.FastCommits > 0 {
 		fs.note(fmt.Sprintf("%d fast commits", log.FastCommits))
 	}
@@ -71,6 +106,10 @@ func (fs *FS) note(s string) {
 // readLog reads the log from the journal's inode, or, where that is damaged,
 // from the copy of its block map in the superblock.
 func (fs *FS) readLog() (*jbd2.Log, error) {
+	for _, i := range fs.devices {
+		d := fs.opts.Devices[i]
+		return fs.readLogFrom(io.NewSectionReader(d, 0, d.Size))
+	}
 	r, err := fs.journalInode()
 	if err != nil {
 		err = fmt.Errorf("journal inode: %w", err)
@@ -138,7 +177,7 @@ func (fs *FS) replay(log *jbd2.Log) *FS {
 		return fs
 	}
 	over.raw = fs.dev
-	over.journal = fs.journal
+	over.journal, over.devices = fs.journal, fs.devices
 	over.journal.State = evidence.JournalReplayed
 	if log.FastCommits > 0 {
 		over.applyFast(log)

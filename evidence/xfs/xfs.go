@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -31,6 +32,7 @@ type FS struct {
 	sb      super
 	cache   pageCache
 	journal evidence.Journal
+	devices []int // of opts.Devices, what has the log
 	opts    evidence.Options
 	warned  warnings
 	dirs    atomic.Pointer[dirCache] // of the last pass over all inodes
@@ -73,7 +75,15 @@ func (f *FS) openLog() {
 		f.opts.Warning(fmt.Errorf("log: %w", err))
 		return
 	}
-	if f.opts.NoJournal || f.sb.logStart == 0 {
+	if f.sb.logStart == 0 {
+		for i, d := range f.opts.Devices {
+			if xlog.HoldsLog(d, g.UUID) {
+				g.External, f.devices = &d, []int{i}
+				break
+			}
+		}
+	}
+	if f.opts.NoJournal || f.sb.logStart == 0 && g.External == nil {
 		f.checkLog(g)
 		return
 	}
@@ -82,6 +92,9 @@ func (f *FS) openLog() {
 		f.journal = evidence.Journal{State: evidence.JournalDirty, Note: err.Error()}
 		f.opts.Warning(fmt.Errorf("log was not replayed, the view may be stale: %w", err))
 		return
+	}
+	if g.External != nil {
+		r.Note = strings.TrimPrefix(r.Note+"; the log is on another device, which is here", "; ")
 	}
 	f.journal = evidence.Journal{
 		State:        r.State,
@@ -98,7 +111,7 @@ func (f *FS) openLog() {
 
 // checkLog sets the journal's state without replaying it.
 func (f *FS) checkLog(g xlog.Geometry) {
-	if f.sb.logStart == 0 {
+	if f.sb.logStart == 0 && g.External == nil {
 		f.journal.State = evidence.JournalExternal
 		f.opts.Warning(errors.New("log is on another device: what only it holds is missing"))
 		return
@@ -130,6 +143,7 @@ func (f *FS) Describe() evidence.Description {
 		BlockSize: int(f.sb.blockSize),
 		Features:  f.sb.features(),
 		Journal:   f.journal,
+		Devices:   f.devices,
 	}
 }
 

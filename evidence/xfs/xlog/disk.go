@@ -233,7 +233,8 @@ type Geometry struct {
 	AgBlkLog     uint // log2 of AGBlocks, rounded up: how a block number is split
 	InoAlign     uint32
 	DirBlockSize int
-	LogStart     uint64 // first block of the log; 0 if the log is on another device
+	LogStart     uint64           // first block of the log; 0 if the log is on another device
+	External     *evidence.Device // which that is, where it is here; GeometryOf doesn't know
 	LogBlocks    uint32
 	LogSectSize  int
 	LogSunit     uint32

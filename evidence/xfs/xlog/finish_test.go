@@ -64,7 +64,7 @@ func TestBmapIntents(t *testing.T) {
 	check := func(t *testing.T, r *Result, warnings []string, want []mapping, blocks uint64) {
 		t.Helper()
 		g, _ := GeometryOf(testSuper(true))
-		rp := newReplayer(&disklog{dev: r.Image, geo: g}, testSize, nil)
+		rp := newReplayer(&disklog{dev: r.Image, geo: g}, r.Image, testSize, nil)
 		f, err := rp.openFork(24, false)
 		if err != nil {
 			t.Fatal(err)
@@ -173,7 +173,7 @@ func TestExchange(t *testing.T) {
 				t.Errorf("%q", warnings)
 			}
 			g, _ := GeometryOf(testSuper(true))
-			rp := newReplayer(&disklog{dev: r.Image, geo: g}, testSize, nil)
+			rp := newReplayer(&disklog{dev: r.Image, geo: g}, r.Image, testSize, nil)
 			for i, want := range tt.want {
 				f, err := rp.openFork(24+uint64(i), false)
 				if err != nil {

@@ -1,6 +1,7 @@
 package xlog
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -399,4 +400,24 @@ func (l *disklog) findRecord(start, last, extra int64) (b int64, atStart bool, e
 		}
 		return last, false, nil
 	}
+}
+
+// externalScan is how much of a device is searched for a record's header: the
+// longest record fits twice.
+const externalScan = 2 * (maxRecord + 16*basicBlock)
+
+// HoldsLog says whether a device has the log of the filesystem with this UUID
+// (sb_uuid). Nothing but the records themselves say whose it is.
+func HoldsLog(dev evidence.Device, uuid [16]byte) bool {
+	b := make([]byte, min(externalScan, dev.Size))
+	n, _ := dev.ReadAt(b, 0)
+	for b = b[:n]; len(b) >= basicBlock; b = b[basicBlock:] {
+		if binary.BigEndian.Uint32(b) != headerMagic {
+			continue
+		}
+		if h := parseHeader(b); (h.version == 1 || h.version == 2) && h.uuid == uuid {
+			return true
+		}
+	}
+	return false
 }

@@ -101,7 +101,7 @@ func TestLogprint(t *testing.T) {
 	}
 	got := map[string]int{}
 	names := map[uint16]string{itemBuf: "BUF", itemInode: "INO", itemICreate: "ICR"}
-	rp := newReplayer(l, dev.Size(), func(error) {})
+	rp := newReplayer(l, dev, dev.Size(), func(error) {})
 	if _, err := rp.pass(e.tail, e.head, false, func(tr *trans) error {
 		got["TRANS"]++
 		for _, it := range tr.items {

@@ -29,8 +29,14 @@ type disklog struct {
 
 // openLog checks where the superblock says the log is.
 func openLog(dev io.ReaderAt, size int64, g Geometry, warn func(error)) (*disklog, error) {
-	start, ok := g.offset(g.LogStart)
 	n := int64(g.LogBlocks) * int64(g.BlockSize)
+	if g.External != nil {
+		if n <= 2*maxRecordV1 || n > maxLogBytes || n > g.External.Size {
+			return nil, fmt.Errorf("log of %d blocks on a device of %#x bytes: %w", g.LogBlocks, g.External.Size, evidence.ErrCorrupt)
+		}
+		return &disklog{dev: g.External, geo: g, blocks: n / basicBlock, warn: warn, scanAt: -1}, nil
+	}
+	start, ok := g.offset(g.LogStart)
 	// A record with its headers must fit; mkfs makes no log below 512 blocks.
 	if !ok || n <= 2*maxRecordV1 || n > maxLogBytes || start > g.bytes()-n {
 		return nil, fmt.Errorf("log of %d blocks at block %d: %w", g.LogBlocks, g.LogStart, evidence.ErrCorrupt)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"lagan/evidence"
@@ -61,9 +62,9 @@ type replayer struct {
 	scratch      []byte
 }
 
-func newReplayer(l *disklog, size int64, warn func(error)) *replayer {
+func newReplayer(l *disklog, dev io.ReaderAt, size int64, warn func(error)) *replayer {
 	return &replayer{
-		log: l, geo: l.geo, ov: newOverlay(l.dev, size), warnTo: warn,
+		log: l, geo: l.geo, ov: newOverlay(dev, size), warnTo: warn,
 		cancels: make(map[location]int), unstamped: make(map[int64]stamped),
 		byID: make(map[intentKey]*intent), taken: make(map[uint64]struct{}),
 		objects: make(map[object]struct{}),

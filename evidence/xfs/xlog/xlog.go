@@ -51,10 +51,10 @@ type Result struct {
 // granularity of 256 bytes.
 func (r *Result) Changed(off, n int64) bool { return r.im != nil && r.im.changed(off, n) }
 
-// Check says whether the log holds anything to replay, without replaying it. An
-// external log is not dirty as far as can be told, and the note says so.
+// Check says whether the log holds anything to replay, without replaying it. A
+// log on a device that isn't here is not dirty as far as can be told, and the note says so.
 func Check(dev io.ReaderAt, size int64, g Geometry) (dirty bool, note string, err error) {
-	if g.LogStart == 0 {
+	if g.LogStart == 0 && g.External == nil {
 		return false, externalNote, nil
 	}
 	l, err := openLog(dev, size, g, nil)
@@ -79,7 +79,7 @@ func Replay(dev io.ReaderAt, size int64, g Geometry, warn func(error)) (*Result,
 	if warn == nil {
 		warn = func(error) {}
 	}
-	if g.LogStart == 0 {
+	if g.LogStart == 0 && g.External == nil {
 		return &Result{State: evidence.JournalExternal, Image: dev, Note: externalNote}, nil
 	}
 	l, err := openLog(dev, size, g, warn)
@@ -96,7 +96,7 @@ func Replay(dev io.ReaderAt, size int64, g Geometry, warn func(error)) (*Result,
 	if unknown := g.LogIncompat &^ logIncompatKnow; unknown != 0 {
 		warn(fmt.Errorf("log features %#x: %w", unknown, evidence.ErrUnsupported))
 	}
-	rp := newReplayer(l, size, warn)
+	rp := newReplayer(l, dev, size, warn)
 	if err := rp.run(e); err != nil {
 		return nil, fmt.Errorf("replaying the log: %w", err)
 	}
