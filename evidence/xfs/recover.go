@@ -88,7 +88,7 @@ func (v *version) generation() uint32 { return be.Uint32(v.core[92:]) } // di_ge
 // read goes through the log.
 func (h *history) read() error {
 	f := h.f
-	g, err := xlog.GeometryOf(f.sb.sector)
+	g, err := f.geometry()
 	if err != nil || g.LogStart == 0 {
 		return nil // told when it was opened
 	}

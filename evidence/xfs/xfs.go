@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -70,18 +71,10 @@ func Open(r io.ReaderAt, size int64, o evidence.Options) (*FS, error) {
 
 // openLog replays the log, or finds out whether that would be needed.
 func (f *FS) openLog() {
-	g, err := xlog.GeometryOf(f.sb.sector)
+	g, err := f.geometry()
 	if err != nil {
 		f.opts.Warning(fmt.Errorf("log: %w", err))
 		return
-	}
-	if f.sb.logStart == 0 {
-		for i, d := range f.opts.Devices {
-			if xlog.HoldsLog(d, g.UUID) {
-				g.External, f.devices = &d, []int{i}
-				break
-			}
-		}
 	}
 	if f.opts.NoJournal || f.sb.logStart == 0 && g.External == nil {
 		f.checkLog(g)
@@ -107,6 +100,24 @@ func (f *FS) openLog() {
 	if r.State == evidence.JournalReplayed {
 		f.dev, f.log = r.Image, r
 	}
+}
+
+// geometry is what the log's reader must know, with the device that the log is
+// on, if that is another one and among the evidence.
+func (f *FS) geometry() (xlog.Geometry, error) {
+	g, err := xlog.GeometryOf(f.sb.sector)
+	if err != nil || f.sb.logStart != 0 {
+		return g, err
+	}
+	if len(f.devices) == 0 {
+		i := slices.IndexFunc(f.opts.Devices, func(d evidence.Device) bool { return xlog.HoldsLog(d, g.UUID) })
+		if i < 0 {
+			return g, nil
+		}
+		f.devices = []int{i}
+	}
+	g.External = &f.opts.Devices[f.devices[0]]
+	return g, nil
 }
 
 // checkLog sets the journal's state without replaying it.

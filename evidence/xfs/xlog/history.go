@@ -49,7 +49,7 @@ const maxRecords = 1 << 21
 // transactions that they are part of.
 func History(dev io.ReaderAt, size int64, g Geometry) iter.Seq2[Logged, error] {
 	return func(yield func(Logged, error) bool) {
-		if g.LogStart == 0 {
+		if g.LogStart == 0 && g.External == nil {
 			yield(Logged{}, fmt.Errorf("%s: %w", externalNote, evidence.ErrUnsupported))
 			return
 		}
@@ -62,7 +62,7 @@ func History(dev io.ReaderAt, size int64, g Geometry) iter.Seq2[Logged, error] {
 		if err != nil && !yield(Logged{}, err) {
 			return
 		}
-		h := historian{rp: newReplayer(l, size, func(error) {}), yield: yield}
+		h := historian{rp: newReplayer(l, dev, size, func(error) {}), yield: yield}
 		h.a = &assembler{open: make(map[uint32]*trans), commit: h.commit, uuid: g.UUID}
 		for _, at := range records {
 			r, err := l.record(at.block)
