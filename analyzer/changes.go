@@ -134,7 +134,8 @@ func (d *differ) whenDeleted(path string) (when time.Time, opaque bool) {
 // diffOptions choose the lines that the container's own runtime would print.
 func diffOptions(c *Container) layers.DiffOptions {
 	if c.Runtime == runtimes.Podman {
-		return layers.DiffOptions{Native: true, Ignore: layers.PodmanIgnores}
+		// Drivers that keep whole trees compare them.
+		return layers.DiffOptions{Native: c.Rootfs.Kind == runtimes.RootfsOverlay, Ignore: layers.PodmanIgnores}
 	}
-	return layers.DiffOptions{}
+	return layers.DiffOptions{Root: c.Runtime != runtimes.Docker}
 }

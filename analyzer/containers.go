@@ -22,6 +22,7 @@ type Image struct {
 	runtimes.Image
 	Containers []string // ids
 	store      Store
+	configID   string // digest of the configuration, which ID mostly is too
 }
 
 // ErrNoContainer says that no container answers to a name.
@@ -126,7 +127,9 @@ func (n *Node) listImages() []*Image {
 					n.gap(s.Volume, fmt.Sprintf("%s store %s", s.Runtime(), s.Path()), err)
 					continue
 				}
-				out = append(out, &Image{Image: i, store: s})
+				config := i.ID
+				asDocker(&i)
+				out = append(out, &Image{Image: i, store: s, configID: config})
 			}
 			return nil
 		})
@@ -144,6 +147,9 @@ func (n *Node) listImages() []*Image {
 
 // made says whether container c was created from the image.
 func (i *Image) made(c *Container) bool {
+	if i.madeInDocker(c) {
+		return true
+	}
 	if c.Runtime != i.Runtime || c.Namespace != i.Namespace || c.StorePath != i.StorePath {
 		return false
 	}
@@ -173,7 +179,7 @@ func (n *Node) FindImage(spec string) (*Image, error) {
 	for _, i := range n.Images() {
 		id, digest := strings.TrimPrefix(i.ID, "sha256:"), strings.TrimPrefix(i.Digest, "sha256:")
 		switch {
-		case slices.Contains(i.Names, spec) || id == bare || digest == bare:
+		case slices.Contains(i.Names, spec) || id == bare || digest == bare || strings.TrimPrefix(i.configID, "sha256:") == bare:
 			return i, nil
 		case slices.ContainsFunc(i.Names, func(name string) bool { return strings.HasSuffix(name, "/"+spec) }),
 			len(bare) >= minPrefix && (strings.HasPrefix(id, bare) || strings.HasPrefix(digest, bare)):

@@ -453,8 +453,8 @@ func (v *verifier) document(i *Image, d runtimes.Blob, j *job) error {
 		return fmt.Errorf("%s: %w", d.Path, err)
 	}
 	m, err := layers.ParseManifest(raw)
-	if err == nil && m.Config.String() != i.ID {
-		j.add(Verdict{Check: CheckManifest, Result: ResultChanged, Field: CheckConfig, Want: m.Config.String(), Got: i.ID})
+	if err == nil && m.Config.String() != i.configID {
+		j.add(Verdict{Check: CheckManifest, Result: ResultChanged, Field: CheckConfig, Want: m.Config.String(), Got: i.configID})
 	}
 	return nil
 }

@@ -114,8 +114,8 @@ func (n *Node) places() []Belonging {
 		}
 		base := Belonging{Kind: "image", ID: i.ID, Name: i.DisplayName(), Runtime: i.Runtime, StorePath: i.StorePath}
 		out = append(out, layerPlaces(base, i.Rootfs)...)
-		for _, digest := range []string{i.ID, i.Digest} {
-			if hex, ok := strings.CutPrefix(digest, "sha256:"); ok && i.Runtime == runtimes.Containerd {
+		for _, digest := range []string{i.configID, i.Digest} {
+			if hex, ok := strings.CutPrefix(digest, "sha256:"); ok && i.store.Runtime() == runtimes.Containerd {
 				b := base
 				b.Role, b.Path = "blob", path.Join(i.StorePath, "io.containerd.content.v1.content/blobs/sha256", hex)
 				out = append(out, b)
@@ -269,7 +269,7 @@ func (n *Node) byElements(p string) []Belonging {
 		}
 	}
 	for _, i := range n.Images() {
-		named := has(i.ID) || has(i.Digest) || slices.ContainsFunc(i.Layers, has) ||
+		named := has(i.ID) || has(i.configID) || has(i.Digest) || slices.ContainsFunc(i.Layers, has) ||
 			slices.ContainsFunc(i.Rootfs.Lower, func(l runtimes.Layer) bool { return has(l.ChainID) })
 		if named {
 			out = append(out, Belonging{Kind: "image", ID: i.ID, Name: i.DisplayName(), Runtime: i.Runtime, StorePath: i.StorePath, Role: "named", Path: p})

@@ -46,6 +46,9 @@ const (
 
 var changedNames = [...]string{ChangedType, ChangedContent, ChangedTarget, ChangedMode, ChangedOwner, ChangedXattrs, ChangedMtime}
 
+// changedMtimeBit is that of a time of modification, which alone is no change to a directory.
+const changedMtimeBit = 1 << (len(changedNames) - 1)
+
 // Change is one path that differs between two views.
 type Change struct {
 	Path string // from the root of both, with a leading slash
@@ -69,6 +72,9 @@ type DiffOptions struct {
 	// added or deleted are modified, above what was modified they are not.
 	// It needs a current view that knows its layers.
 	Native bool
+	// Root compares the roots themselves too, as "/": their modes, owners and
+	// attributes. Docker's and Podman's lists never name them.
+	Root bool
 	// Ignore, if set, leaves out paths: what the runtime itself puts into
 	// every container.
 	Ignore func(path string) bool
@@ -120,6 +126,9 @@ func Diff(base, current evidence.FS, o DiffOptions) iter.Seq2[Change, error] {
 	return func(yield func(Change, error) bool) {
 		d := differ{base: base, cur: current, o: o, visits: map[evidence.Ino]uint8{}}
 		d.view, _ = current.(layered)
+		if o.Root {
+			d.root()
+		}
 		d.dir("", base.Root(), current.Root(), 0)
 		for _, err := range d.errs {
 			if !yield(Change{}, err) {
@@ -190,6 +199,20 @@ func (d *differ) list(fsys evidence.FS, path string, ino evidence.Ino) []evidenc
 		d.fail(path, fmt.Errorf("reading directory: %w", err))
 	}
 	return l
+}
+
+// root compares the two roots.
+func (d *differ) root() {
+	r := record{path: "/", ino: d.cur.Root(), old: d.base.Root(), kind: Modified}
+	old, err := d.base.Stat(r.old)
+	info, err2 := d.cur.Stat(r.ino)
+	if err := errors.Join(err, err2); err != nil {
+		d.fail("", err)
+		return
+	}
+	if r.changed = d.compare("/", r.old, r.ino, old, info); r.changed&^changedMtimeBit != 0 {
+		d.records = append(d.records, r)
+	}
 }
 
 // enter says whether a directory of the current view may be walked into.
@@ -306,7 +329,6 @@ func (d *differ) both(path string, was, is evidence.Entry, depth int) bool {
 // says whether the path itself is to be named, and whether what is in it is a
 // change to it.
 func (d *differ) bothDir(r *record, was, is evidence.Entry, old, info evidence.Info, depth int) (modified, inside bool) {
-	const mtime = 1 << 6
 	if old.Type == evidence.TypeDir {
 		inside = d.dir(r.path, was.Ino, is.Ino, depth)
 	} else if d.enter(r.path, is.Ino, depth) {
@@ -316,7 +338,7 @@ func (d *differ) bothDir(r *record, was, is evidence.Entry, old, info evidence.I
 		}
 	}
 	if !d.o.Native {
-		return inside || r.changed&^mtime != 0, inside
+		return inside || r.changed&^changedMtimeBit != 0, inside
 	}
 	if d.opaque(is.Ino) {
 		r.kind = Deleted

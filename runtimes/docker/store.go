@@ -208,6 +208,9 @@ func (s *Store) load() {
 			join(s.root, graphDir), join(s.root, imageDir), evidence.ErrUnsupported))
 	}
 	for _, e := range s.folder(join(s.root, imageDir)) {
+		if e.Type != evidence.TypeDir && e.Type != evidence.TypeUnknown {
+			continue // identity-cache.db
+		}
 		d := s.driver(e.Name)
 		s.readLayers(d)
 	}

@@ -1,0 +1,29 @@
+#!/bin/bash
+# docker.sh NAME DRIVER FSTYPE SIZE [dockerd options]: dockerd with a storage driver of its own, or with containerd's images.
+. "$(dirname "$0")/lib.sh"
+enter "$@"
+DRIVER=$2; disk "$1" "$4" "$3"; hostname "$1"
+ROOT=${ROOT:-/var/lib/docker}
+bind var/lib/docker var/lib/containerd etc/docker; [ "$ROOT" = /var/lib/docker ] || bind "${ROOT#/}"
+echo "${DAEMON_JSON:-{\}}" > /etc/docker/daemon.json
+shift 4
+if [ "$DRIVER" != containerd ]; then set -- --storage-driver "$DRIVER" "$@"; fi
+${DOCKERD:-dockerd} --iptables=false --ip6tables=false --bridge=none --userland-proxy=false "$@" > "$WORK/$NAME.log" 2>&1 &
+C=${DOCKER:-/usr/bin/docker}
+wait_for $C version || { tail -3 "$WORK/$NAME.log"; exit 1; }
+python3 "$HERE/image.py" /run/web.tar web:1
+quiet $C load -i /run/web.tar
+quiet $C volume create --label backup=yes data
+O=(--network none)
+quiet $C run -d --name busy "${O[@]}" -v data:/data -e KEY=value --label app=front web:1 /bin/t "${CHANGES[@]}" w /data/file volume e out E err s
+$C run --name done "${O[@]}" web:1 /bin/t w /etc/done 1 x 3 || true
+quiet $C create --name idle "${O[@]}" web:1 /bin/t s
+quiet $C commit -a intruder -m backup busy web:backup
+quiet $C run -d --name again "${O[@]}" web:backup /bin/t w /again 1 r /opt/x/mine s
+printf 'FROM web:1\nENV A=1\nRUN ["/bin/t","w","/built","1","r","/www/new"]\nCOPY f /f\n' > /run/Dockerfile; mkdir -p /run/ctx; echo f > /run/ctx/f; cp /run/Dockerfile /run/ctx/
+DOCKER_BUILDKIT=${BUILDKIT:-0} quiet $C build -q --network none -t built:1 /run/ctx || echo "no build"
+quiet $C run -d --name built "${O[@]}" built:1 /bin/t s
+type more > /dev/null 2>&1 && more
+sleep 1; sync -f $R
+python3 "$HERE/truth.py" "$WORK/$NAME.truth.json" docker $C
+finish
