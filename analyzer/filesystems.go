@@ -4,15 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"lagan/evidence"
 	"lagan/evidence/btrfs"
 	"lagan/evidence/erofs"
 	"lagan/evidence/ext4"
 	"lagan/evidence/squashfs"
+	"lagan/evidence/tarfs"
 	"lagan/evidence/volume"
 	"lagan/evidence/xfs"
-	"lagan/layers"
 )
 
 // opener opens one kind of filesystem; ErrFormat says that it is another kind.
@@ -37,6 +38,9 @@ var openers = []opener{
 	}},
 	{"xfs", func(r io.ReaderAt, size int64, o evidence.Options) (evidence.FS, error) {
 		return opened(xfs.Open(r, size, o))
+	}},
+	{"tar", func(r io.ReaderAt, size int64, o evidence.Options) (evidence.FS, error) {
+		return opened(tarfs.Open(r, size, o))
 	}},
 }
 
@@ -99,6 +103,9 @@ func (n *Node) openFilesystems() {
 			v.Description = evidence.Describe(v.FS)
 			v.Content = firstOf(v.Description.Type, v.Content)
 		}
+		if e := v.Evidence; v.Content == "tar" && v.Scheme == volume.SchemeNone && e.image != nil {
+			e.Format = strings.TrimSuffix(e.Format, "raw") + "tar"
+		}
 	}
 }
 
@@ -133,11 +140,6 @@ func (n *Node) openFilesystem(v *Volume) error {
 		return nil
 	}
 	v.Content = volume.Identify(v.section)
-	if v.Content == "tar" {
-		tree, err := layers.OpenTar(v.section, v.Size, layers.TarOptions{Tree: true})
-		v.FS = tree // what could be read of it
-		return err
-	}
 	if unread[v.Content] {
 		v.Err = fmt.Errorf("%s is recognised and not read: %w", v.Content, evidence.ErrUnsupported)
 		return v.Err

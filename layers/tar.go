@@ -38,9 +38,6 @@ type TarOptions struct {
 	// UserXattr marks opaque directories in user.overlay.* instead of
 	// trusted.overlay.*, as rootless runtimes do.
 	UserXattr bool
-	// Tree says that it is an archive of a whole tree and no layer: names that
-	// begin with .wh. are files like others.
-	Tree bool
 	// File, if set, is told of each regular file that has content, which it may
 	// read. A later entry may replace the file. Its error ends the reading.
 	File func(t *Tar, ino evidence.Ino, content io.Reader) error
@@ -144,7 +141,7 @@ func (t *Tar) add(h *tar.Header, start, offset int64) (evidence.Ino, error) {
 		return 0, nil
 	}
 	name := strings.TrimPrefix(path.Clean("/"+h.Name), "/")
-	if strings.HasPrefix(name, whiteoutMeta) && name != whiteoutOpaque && !t.o.Tree {
+	if strings.HasPrefix(name, whiteoutMeta) && name != whiteoutOpaque {
 		return 0, nil
 	}
 	if name == "" {
@@ -158,7 +155,6 @@ func (t *Tar) add(h *tar.Header, start, offset int64) (evidence.Ino, error) {
 		return 0, err
 	}
 	switch {
-	case t.o.Tree:
 	case base == whiteoutOpaque:
 		d := &t.nodes[dir]
 		if d.xattrs == nil {
