@@ -9,7 +9,6 @@ import (
 
 	"lagan/evidence"
 	"lagan/evidence/btrfs"
-	"lagan/evidence/memfs"
 )
 
 // MountOption says where a volume belongs, in place of what the node's own
@@ -29,14 +28,17 @@ type mounted struct {
 // operating system, and those that its mount table, the layout of a known
 // distribution, or the user names.
 func (n *Node) join() {
-	root, top := n.findRoot()
+	root, top, data := n.findRoot()
 	if root == nil {
 		return
 	}
 	j := &joiner{n: n, tree: newJoined(root.FS, top)}
 	j.note(root, top, "/")
+	if data.where != "" {
+		j.mount(data.v, data.mountEntry)
+	}
 	for _, m := range n.options.Mounts {
-		if m.Path != "/" && m.Volume <= len(n.Volumes) && n.Volumes[m.Volume-1].FS != nil {
+		if m.Path != "/" && m.Path != data.where && m.Volume <= len(n.Volumes) && n.Volumes[m.Volume-1].FS != nil {
 			j.mount(n.Volumes[m.Volume-1], mountEntry{where: m.Path})
 		}
 	}
@@ -159,12 +161,14 @@ type root struct {
 }
 
 // findRoot returns the volume and directory that look most like an operating
-// system's root; of equals the first, and of volumes of which none does the largest.
-func (n *Node) findRoot() (*Volume, evidence.Ino) {
+// system's root; of equals the first, and of volumes of which none does the
+// largest. Where that one wasn't the node's root the root is an empty one, and
+// data says what belongs where in it.
+func (n *Node) findRoot() (v *Volume, dir evidence.Ino, data placed) {
 	for _, m := range n.options.Mounts {
 		if m.Path == "/" && m.Volume <= len(n.Volumes) && n.Volumes[m.Volume-1].FS != nil {
 			v := n.Volumes[m.Volume-1]
-			return v, v.FS.Root()
+			return v, v.FS.Root(), placed{}
 		}
 	}
 	var best root
@@ -172,23 +176,58 @@ func (n *Node) findRoot() (*Volume, evidence.Ino) {
 		if v.FS == nil {
 			continue
 		}
-		for _, dir := range rootDirs(v.FS) {
+		for _, dir := range rootDirs(v) {
 			r := root{v, dir, rootScore(v.FS, dir)}
 			if best.v == nil || r.score > best.score || (r.score == 0 && best.score == 0 && v.Size > best.v.Size) {
 				best = r
 			}
 		}
 	}
-	if best.v != nil && best.score == 0 && n.isTalos() {
-		return n.talosRoot()
+	switch {
+	case best.v == nil || best.score > 0:
+	case n.isTalos():
+		v, dir := n.emptyRoot("var", "system", "system/state")
+		return v, dir, placed{}
+	case len(n.options.DataRoots) == 0:
+		if at := n.placeOf(best.v); at.where != "" {
+			v, dir := n.emptyRoot(at.where)
+			return v, dir, placed{best.v, at}
+		}
 	}
-	return best.v, best.dir
+	return best.v, best.dir, placed{}
+}
+
+// placed is a volume with its place in the node's tree.
+type placed struct {
+	v *Volume
+	mountEntry
+}
+
+// placeOf returns where on the node a volume was that is no root: where the
+// user says, or where it must have been by what it holds.
+func (n *Node) placeOf(v *Volume) mountEntry {
+	for _, m := range n.options.Mounts {
+		if m.Volume == v.Index {
+			return mountEntry{where: m.Path}
+		}
+	}
+	for _, f := range wrapping(v) {
+		if where := bare(v.FS, f.ino); where != "" {
+			return mountEntry{where: where, dir: f.path}
+		}
+	}
+	return mountEntry{}
 }
 
 // rootDirs lists the directories of a filesystem that may be a node's root: its
-// own, that of each btrfs subvolume, and each ostree deployment.
-func rootDirs(fsys evidence.FS) []evidence.Ino {
-	dirs := []evidence.Ino{fsys.Root()}
+// own, one that a copied tree lies in, that of each btrfs subvolume, and each
+// ostree deployment.
+func rootDirs(v *Volume) []evidence.Ino {
+	fsys := v.FS
+	var dirs []evidence.Ino
+	for _, f := range wrapping(v) {
+		dirs = append(dirs, f.ino)
+	}
 	if b, ok := fsys.(*btrfs.FS); ok {
 		for s, err := range b.Subvolumes() {
 			if err == nil && !s.Deleted && s.Root != fsys.Root() {
@@ -323,12 +362,3 @@ func (n *Node) hasPartition(name string) bool {
 // isTalos says whether the disk has the partitions of Talos Linux, whose root
 // is an archive in memory.
 func (n *Node) isTalos() bool { return n.hasPartition("EPHEMERAL") && n.hasPartition("STATE") }
-
-// talosRoot is an empty root to mount Talos's volumes in.
-func (n *Node) talosRoot() (*Volume, evidence.Ino) {
-	fsys := memfs.New()
-	for _, dir := range []string{"var", "system", "system/state"} {
-		fsys.Dir(dir)
-	}
-	return &Volume{Evidence: n.Evidence[0], Scheme: "none", FS: fsys}, fsys.Root()
-}

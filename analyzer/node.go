@@ -201,6 +201,11 @@ func (n *Node) Close() error {
 			e.image = nil
 		}
 	}
+	for _, v := range n.Volumes { // a folder of this machine is open
+		if c, ok := v.FS.(io.Closer); ok {
+			err = errors.Join(err, c.Close())
+		}
+	}
 	return err
 }
 
@@ -290,8 +295,11 @@ func (n *Node) addImage(e *Evidence, img image.Image) error {
 	return nil
 }
 
+// schemeFolder is the scheme of a folder of the analyst's machine.
+const schemeFolder = "folder"
+
 func (n *Node) openFolder(e *Evidence) error {
-	v := &Volume{Index: len(n.Volumes) + 1, Evidence: e, Scheme: "folder", Size: -1, Content: "folder"}
+	v := &Volume{Index: len(n.Volumes) + 1, Evidence: e, Scheme: schemeFolder, Size: -1, Content: "folder"}
 	fsys, err := hostdir.Open(e.Path, evidence.Options{Warn: n.warnOf(v)})
 	if err != nil {
 		var pe *fs.PathError
