@@ -54,10 +54,10 @@ func TestArchivesAndFolders(t *testing.T) {
 			commands := [][]string{
 				{"containers"}, {"images"}, {"snapshots"}, {"volumes"}, {"networks"}, {"history", "nginx:1.25.3"}, {"inspect", "shop"},
 				{"ls", "web-front", "-R", "--hash"}, {"ls", "feat", "-R", "--hash"}, {"ls", "@image:shop:1.0", "-R", "--hash"},
-				{"diff", "feat"}, {"diff", "shop"}, {"diff", "tomcat-prod"}, {"logs", "logs-local"}, {"timeline", "--scope", "containers"},
+				{"diff", "feat"}, {"diff", "web-front"}, {"diff", "tomcat-prod"}, {"logs", "logs-local"}, {"timeline", "--scope", "containers"},
 			}
 			if c.isRoot {
-				commands = append(commands, []string{"ls", "@node", "-R", "--hash"}, []string{"timeline"}, []string{"which", "/etc/hostname"})
+				commands = append(commands, []string{"ls", "@node", "-R"}, []string{"ls", "@node", "/etc", "-R", "--hash"}, []string{"timeline"})
 			}
 			for _, args := range commands {
 				want, got := records(t, disk, c.hasBirth, args), records(t, c.path, c.hasBirth, args)
@@ -108,10 +108,11 @@ var linksText = regexp.MustCompile(` Number of links: \d+`)
 // normal writes a record without what differs between a disk and a copy of its
 // files; "" for one that a copy can't have.
 func normal(r map[string]any, hasBirth bool) string {
-	for _, key := range []string{"evidence", "file_system_type", "inode", "volume", "timestamp_order"} {
+	for _, key := range []string{"evidence", "file_system_type", "inode", "hostname"} { // a data root has no host's name
 		delete(r, key)
 	}
-	if r["type"] == "dir" || r["file_entry_type"] == "directory" {
+	if r["type"] == "dir" || r["file_entry_type"] == "directory" || r["rdev"] != nil || r["device_number"] != nil {
+		// The links of folders and of devices, whiteouts among them, are in no archive of GNU tar.
 		for _, key := range []string{"size", "nlink", "file_size", "number_of_links"} {
 			delete(r, key)
 		}

@@ -113,7 +113,28 @@ func (f *FS) Lookup(dir evidence.Ino, name string) (evidence.Entry, error) {
 	case err != nil:
 		return evidence.Entry{}, f.fail("stat", dir, err)
 	}
-	return evidence.Entry{Name: name, Ino: f.names.handle(dir, name), Type: evidence.TypeOfMode(st.Mode)}, nil
+	ino, typ := f.names.handle(dir, name), evidence.TypeOfMode(st.Mode)
+	if typ != evidence.TypeDir && st.Nlink > 1 {
+		ino = f.shared(inode{st.Dev_major, st.Dev_minor, st.Ino}, ino)
+	}
+	return evidence.Entry{Name: name, Ino: ino, Type: typ}, nil
+}
+
+// shared returns the handle that the other names of an inode have, so that hard
+// links show as one inode. The number alone may be that of another file, as on
+// an overlay of several filesystems: what the kernel says of both is compared.
+func (f *FS) shared(i inode, ino evidence.Ino) evidence.Ino {
+	first := f.names.other(i, ino)
+	if first == ino {
+		return ino
+	}
+	a, err1 := f.statx(first)
+	b, err2 := f.statx(ino)
+	if err1 != nil || err2 != nil || b.Nlink < 2 || a.Ino != b.Ino || a.Dev_major != b.Dev_major || a.Dev_minor != b.Dev_minor ||
+		a.Mode != b.Mode || a.Size != b.Size || a.Mtime != b.Mtime || a.Ctime != b.Ctime {
+		return ino
+	}
+	return first
 }
 
 // ReadDir yields the entries in the order in which the kernel gives them.
@@ -128,6 +149,11 @@ func (f *FS) ReadDir(dir evidence.Ino) iter.Seq2[evidence.Entry, error] {
 			return
 		}
 		defer unix.Close(fd)
+		at, err := statxAt(fd, "")
+		if err != nil {
+			yield(evidence.Entry{}, f.fail("readdir", dir, err))
+			return
+		}
 		buf := make([]byte, 64<<10)
 		for {
 			n, err := readDirent(fd, buf)
@@ -142,7 +168,11 @@ func (f *FS) ReadDir(dir evidence.Ino) iter.Seq2[evidence.Entry, error] {
 				if !validName(d.name) {
 					continue // . and ..
 				}
-				if !yield(evidence.Entry{Name: d.name, Ino: f.names.handle(dir, d.name), Type: d.typ}, nil) {
+				ino := f.names.handle(dir, d.name)
+				if d.typ != evidence.TypeDir && d.typ != evidence.TypeUnknown {
+					ino = f.shared(inode{at.Dev_major, at.Dev_minor, d.ino}, ino)
+				}
+				if !yield(evidence.Entry{Name: d.name, Ino: ino, Type: d.typ}, nil) {
 					return
 				}
 			}

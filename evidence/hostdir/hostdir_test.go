@@ -367,3 +367,28 @@ func TestBoundaries(t *testing.T) {
 		t.Errorf("boundaries %s", got)
 	}
 }
+
+// TestHardLinks: all names of an inode lead to one handle.
+func TestHardLinks(t *testing.T) {
+	f := open(t, tree(t))
+	a, b := at(t, f, "a/file"), at(t, f, "a/b/hard")
+	if a != b {
+		t.Errorf("looked up: handles %d and %d", a, b)
+	}
+	f = open(t, tree(t))
+	seen := map[evidence.Ino]int{}
+	err := evidence.Walk(f, f.Root(), func(path string, e evidence.Entry, _ evidence.Info, err error) error {
+		if e.Type == evidence.TypeFile {
+			seen[e.Ino]++
+		}
+		return err
+	})
+	must(t, err)
+	twice := 0
+	for _, n := range seen {
+		twice += n - 1
+	}
+	if twice != 1 || len(seen) != 3 {
+		t.Errorf("of 4 names, 2 of one inode, the walk found %v", seen)
+	}
+}

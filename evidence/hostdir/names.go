@@ -21,15 +21,22 @@ type node struct {
 	name   string
 }
 
+// inode is what tells a file from all others on the machine.
+type inode struct {
+	major, minor uint32
+	number       uint64
+}
+
 // nameTable gives a handle to each name that is met.
 type nameTable struct {
 	mu     sync.Mutex
 	nodes  []node // by Ino; 0 and root are placeholders
 	byName map[node]evidence.Ino
+	first  map[inode]evidence.Ino // of the names of what isn't a folder, the one met first
 }
 
 func newNames() *nameTable {
-	return &nameTable{nodes: make([]node, root+1), byName: map[node]evidence.Ino{}}
+	return &nameTable{nodes: make([]node, root+1), byName: map[node]evidence.Ino{}, first: map[inode]evidence.Ino{}}
 }
 
 // handle returns the handle of a name in a folder, a new one where it is met first.
@@ -44,6 +51,19 @@ func (t *nameTable) handle(dir evidence.Ino, name string) evidence.Ino {
 	t.nodes = append(t.nodes, n)
 	t.byName[n] = ino
 	return ino
+}
+
+// other returns the handle under which an inode was met before by another name
+// than that of ino, or ino itself.
+func (t *nameTable) other(i inode, ino evidence.Ino) evidence.Ino {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	first, ok := t.first[i]
+	if !ok {
+		t.first[i] = ino
+		return ino
+	}
+	return first
 }
 
 func (t *nameTable) node(ino evidence.Ino) (node, error) {

@@ -81,6 +81,7 @@ func infoOf(st *unix.Statx_t) evidence.Info {
 type dirent struct {
 	name string
 	typ  evidence.Type
+	ino  uint64
 }
 
 const (
@@ -98,7 +99,7 @@ func dirents(b []byte) iter.Seq[dirent] {
 			}
 			name, _, _ := bytes.Cut(b[offName:n], []byte{0})
 			// d_type is what S_IFMT is, 12 bits lower (fs/fs_types.c); DT_UNKNOWN is 0.
-			if !yield(dirent{string(name), evidence.TypeOfMode(uint16(b[offType]) << 12)}) {
+			if !yield(dirent{string(name), evidence.TypeOfMode(uint16(b[offType]) << 12), binary.NativeEndian.Uint64(b)}) {
 				return
 			}
 			b = b[n:]
