@@ -121,11 +121,16 @@ func normal(r map[string]any, hasBirth bool) string {
 		}
 	}
 	if !hasBirth {
-		if r["data_type"] == "fs:stat" {
+		switch r["data_type"] {
+		case "fs:stat":
 			if r["timestamp_desc"] == "Creation Time" {
 				return ""
 			}
 			delete(r, "macb")
+		case "lagan:finding": // dated by its file's creation, where that is known
+			for _, key := range []string{"datetime", "timestamp", "timestamp_nanoseconds", "timestamp_desc", "comment"} {
+				delete(r, key)
+			}
 		}
 		delete(r, "btime")
 		if r["driver"] != nil { // a volume's time of creation is its folder's
