@@ -45,6 +45,15 @@ func (n *Node) ExportDir(ctx context.Context, t *Tree, folder string, o ExportOp
 	return export.Dir(ctx, folder, s, export.DirOptions{Options: n.exportOptions(t, o), Links: o.Links, Preserve: o.Preserve})
 }
 
+// ExportRaw writes the tree as the image of an ext4 filesystem; see export.Raw.
+func (n *Node) ExportRaw(ctx context.Context, t *Tree, f export.RawFile, o ExportOptions) error {
+	s, err := n.exported(t, o)
+	if err != nil {
+		return err
+	}
+	return export.Raw(ctx, f, s, n.exportOptions(t, o), t.Name)
+}
+
 func (n *Node) exportOptions(t *Tree, o ExportOptions) export.Options {
 	return export.Options{
 		Guard:    func(path string, read func() error) { n.guardFile(t, path, read) },

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lagan/evidence"
+	"lagan/evidence/hostdir"
 )
 
 // TestExportExtracted has GNU tar extract containers' tars as root, and compares
@@ -118,4 +121,83 @@ func extracted(t *testing.T, path string) (line string, ino uint64) {
 	}
 	return fmt.Sprintf("%s %04o %d:%d %d %d %q %d:%d %x", typ, st.Mode&0o7777, st.Uid, st.Gid, size, unix.TimespecToNsec(st.Mtim),
 		target, major, minor, caps[:got]), st.Ino
+}
+
+// TestExportRawMounted has e2fsck check raw exports and the kernel mount them, and
+// compares what it shows with the merged views.
+func TestExportRawMounted(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("mounting needs root")
+	}
+	compared := 0
+	for _, tc := range [][2]string{
+		{"docker-ext4", "tomcat-prod"}, {"docker-ext4", "feat"}, {"docker-ext4", "@image:shop:1.0"},
+		{"podman-ext4", "@image:docker.io/library/features:1"}, {"eks-xfs", "default/web-7c5ddbdf54-x2k9q/nginx"},
+	} {
+		n := openFixture(t, tc[0], Options{})
+		view, err := n.FindTree(tc[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := t.TempDir()
+		path, mnt := filepath.Join(dir, "raw.img"), filepath.Join(dir, "mnt")
+		f, err := os.Create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := n.ExportRaw(t.Context(), view, f, ExportOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		f.Close()
+		tool(t, "e2fsck", "-fn", path)
+		if err := os.Mkdir(mnt, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		tool(t, "mount", "-o", "ro,loop", path, mnt)
+		seen, err := hostdir.Open(mnt, evidence.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, got := rawLines(t, n, view), rawLines(t, n, &Tree{FS: seen})
+		seen.Close()
+		tool(t, "umount", mnt)
+		for path, line := range want {
+			if got[path] != line {
+				t.Errorf("%s %s:\n got %s\nwant %s", tc[1], path, got[path], line)
+			}
+			compared++
+		}
+		if len(got) != len(want) {
+			t.Errorf("%s: %d files, not %d", tc[1], len(got), len(want))
+		}
+	}
+	if compared < 1000 {
+		t.Fatalf("only %d files were compared", compared)
+	}
+	t.Logf("%d files", compared)
+}
+
+// rawLines is all that an image keeps of a tree: beside what a tar has, the times
+// of access, change and birth.
+func rawLines(t *testing.T, n *Node, view *Tree) map[string]string {
+	t.Helper()
+	out := make(map[string]string)
+	err := n.List(t.Context(), view, "/", ListOptions{Recursive: true, Hash: true}, func(f File) error {
+		var x []string
+		for _, k := range slices.Sorted(maps.Keys(f.Xattrs)) {
+			x = append(x, fmt.Sprintf("%s=%x", k, f.Xattrs[k]))
+		}
+		i := &f.Info
+		size := i.Size
+		if i.Type != evidence.TypeFile {
+			size = 0
+		}
+		out[f.Path] = fmt.Sprintf("%s %04o %d:%d %d %q %s %d:%d %d %d %d %d %s", i.Type, i.Perm, i.UID, i.GID, size, f.Target, f.SHA256, i.Major, i.Minor,
+			i.Mtime.UnixNano(), i.Atime.UnixNano(), i.Ctime.UnixNano(), i.Btime.UnixNano(), x)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }

@@ -147,7 +147,9 @@ func (w *walker) found(i item, of evidence.Ino, depth int) error {
 	// What a redirected directory shows comes from another place: it is told
 	// whole, and must not be mixed with what has its name below.
 	i.opaque = i.path != "" && (redirected || w.view.Opaque(i.ino))
-	if err := w.fn(i); err != nil {
+	if err := w.fn(i); errors.Is(err, evidence.SkipDir) {
+		return nil
+	} else if err != nil {
 		return err
 	}
 	if redirected {

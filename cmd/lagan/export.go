@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,7 +16,7 @@ import (
 	"lagan/internal/text"
 )
 
-var exportFormats = []string{"tar", "dir", "oci", "oci-archive"}
+var exportFormats = []string{"tar", "dir", "oci", "oci-archive", "raw"}
 
 func newExportCommand(u *ui) *cobra.Command {
 	var o analyzer.ExportOptions
@@ -36,7 +37,10 @@ makes the links, which may lead anywhere on this machine once you follow them.
 
 --format oci writes an OCI image layout, oci-archive the same as a tar: the image's layers, and
 the changes as one more. A layer has the digest that it had where the disk still proves it;
-where a folder was tampered with, the image holds what is in the folder.`,
+where a folder was tampered with, the image holds what is in the folder.
+
+--format raw writes the image of an ext4 filesystem to be mounted, with all attributes, change
+and birth times too. It is sparse.`,
 		examples: `
   lagan export node.img.zst web-front -o web-front.tar
   lagan export node.img.zst tomcat-prod --upper -o changes.tar
@@ -78,6 +82,8 @@ func (u *ui) checkExport(format string, o analyzer.ExportOptions) error {
 		return usageError{errors.New("--links and --preserve are for --format dir: the others have links, modes and times")}
 	case strings.HasPrefix(format, "oci") && o.Path != "/":
 		return usageError{errors.New("--path is not for an image, which has whole layers")}
+	case format == "raw" && u.outFile == "":
+		return usageError{errors.New("--format raw needs -o FILE, which is written here and there")}
 	case u.outFile == "" && isTerminal(u.stdout):
 		return usageError{fmt.Errorf("%s is not for a terminal: name a file with -o, or pipe it", format)}
 	}
@@ -101,6 +107,8 @@ func (u *ui) export(n *analyzer.Node, tree *analyzer.Tree, format string, o anal
 	switch format {
 	case "oci":
 		return n.ExportOCI(u.ctx, tree, u.outFile, o)
+	case "raw":
+		return u.writeFiles([]string{u.outFile}, func(files []*os.File) error { return n.ExportRaw(u.ctx, tree, files[0], o) })
 	case "oci-archive":
 		return u.write(func(w io.Writer) error { return n.ExportOCIArchive(u.ctx, tree, w, o) })
 	}

@@ -43,6 +43,7 @@ var ranks = []struct {
 	{"runtimes/...", []string{"evidence", "runtimes", "internal/bin"}},
 	{"layers", []string{"evidence", "internal/bin"}},
 	{"overlay", []string{"evidence", "internal/bin"}},
+	{"export/ext4", []string{"evidence"}},
 	{"export", []string{"evidence", "internal/text"}}, // what leaves a tree, apart from layers, which compares what is in one
 	{"artifacts/...", []string{"evidence", "artifacts/lines", "artifacts/stamp", "internal/bin", "internal/text"}},
 	{"timeline", []string{"internal/text"}},

@@ -1,0 +1,49 @@
+package export_test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"lagan/evidence"
+	"lagan/evidence/hostdir"
+)
+
+// TestRawKernel has e2fsck check an image and the kernel show it, and compares
+// that with what was exported.
+func TestRawKernel(t *testing.T) {
+	f := rawTree(true)
+	var g gaps
+	img := rawImage(t, whole(f), g.options())
+	run(t, "e2fsck", "-fn", img.Name())
+	if os.Getuid() != 0 {
+		t.Skip("mounting needs root")
+	}
+	mnt := filepath.Join(t.TempDir(), "mnt")
+	if err := os.Mkdir(mnt, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "mount", "-o", "ro,loop", img.Name(), mnt)
+	defer run(t, "umount", mnt)
+	seen, err := hostdir.Open(mnt, evidence.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	compareLines(t, inodeLines(t, seen), inodeLines(t, f))
+	seen.Close()
+	if len(g) != 0 {
+		t.Errorf("gaps: %q", g)
+	}
+}
+
+func run(t *testing.T, name string, args ...string) {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil && os.Getenv("CI_REQUIRE_TOOLS") != "1" {
+		t.Skipf("%s is missing", name)
+	}
+	if out, err := exec.Command(path, args...).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v: %s", name, err, out)
+	}
+}
