@@ -24,6 +24,7 @@ type objects struct {
 	pods     []*Pod
 	styled   map[styledTree]evidence.FS
 	opened   map[layerKey]openedImage
+	numbered map[evidence.FS]uint64
 }
 
 // DataVolume is a volume of a runtime or a pod with the containers that mount it.

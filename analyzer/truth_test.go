@@ -158,6 +158,12 @@ func compareTree(t *testing.T, n *Node, spec string, want []truthFile) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	compareFiles(t, spec, got, want)
+}
+
+// compareFiles compares what was found of a tree, by path, with the truth.
+func compareFiles(t *testing.T, spec string, got map[string]string, want []truthFile) {
+	t.Helper()
 	var bad []string
 	for _, w := range want {
 		g, ok := got[w.Path]

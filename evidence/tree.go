@@ -228,4 +228,7 @@ type subtree struct {
 
 func (s subtree) Root() Ino { return s.root }
 
+// Above returns the tree that this is a part of: handles are the same in both.
+func (s subtree) Above() FS { return s.FS }
+
 func (s subtree) Lookup(dir Ino, name string) (Entry, error) { return Lookup(s.FS, dir, name) }

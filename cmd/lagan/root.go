@@ -128,7 +128,7 @@ func newRootCommand(u *ui) *cobra.Command {
 		newInfoCommand(u), newContainersCommand(u), newImagesCommand(u), newInspectCommand(u),
 		newPodsCommand(u), newSnapshotsCommand(u), newContentsCommand(u), newVolumesCommand(u), newNetworksCommand(u), newNamespacesCommand(u), newTasksCommand(u), newWhichCommand(u),
 		newLsCommand(u), newCatCommand(u), newDiffCommand(u), newLogsCommand(u), newTimelineCommand(u), newRecoverCommand(u),
-		newVerifyCommand(u), newHistoryCommand(u), newExportCommand(u), newFindingsCommand(u),
+		newVerifyCommand(u), newHistoryCommand(u), newExportCommand(u), newMountCommand(u), newFindingsCommand(u),
 	)
 	return cmd
 }
@@ -143,6 +143,9 @@ type verb struct {
 	check func() error
 	// readsNothing lets the command go on where no filesystem was found.
 	readsNothing bool
+	// unconfined is set where the command does what a confined process can't:
+	// mount and unmount, which Landlock refuses to all that it holds.
+	unconfined bool
 }
 
 // command makes a cobra command of a verb: the evidence is opened first, and
@@ -165,6 +168,7 @@ func (u *ui) command(v verb) *cobra.Command {
 					return err
 				}
 			}
+			u.sandbox = u.sandbox && !v.unconfined
 			if err := u.confine(c, args[0], false); err != nil {
 				return err
 			}

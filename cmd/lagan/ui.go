@@ -108,14 +108,22 @@ func (u *ui) checkFlags(evidence string) error {
 		return usageError{fmt.Errorf("-o is given %d times, and this command writes one file", len(u.outFiles))}
 	}
 	for _, out := range u.outFiles {
-		for _, e := range append([]string{evidence}, u.disks...) {
-			inside, err := within(e, out)
-			if err != nil {
-				return err
-			}
-			if inside {
-				return usageError{fmt.Errorf("-o %s lies in the evidence, which is never written to", out)}
-			}
+		if err := u.outside(evidence, "-o", out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// outside refuses what would change the evidence.
+func (u *ui) outside(evidence, what, path string) error {
+	for _, e := range append([]string{evidence}, u.disks...) {
+		inside, err := within(e, path)
+		if err != nil {
+			return fmt.Errorf("%s %s: %w", what, path, err)
+		}
+		if inside {
+			return usageError{fmt.Errorf("%s %s lies in the evidence, which is never written to", what, path)}
 		}
 	}
 	return nil
@@ -152,7 +160,7 @@ func within(evidence, out string) (bool, error) {
 	}
 	dir, err := filepath.EvalSymlinks(filepath.Dir(out))
 	if err != nil {
-		return false, fmt.Errorf("-o %s: %w", out, err)
+		return false, err
 	}
 	target := filepath.Join(dir, filepath.Base(out))
 	if abs, err := filepath.Abs(real); err == nil {

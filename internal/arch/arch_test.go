@@ -45,10 +45,11 @@ var ranks = []struct {
 	{"overlay", []string{"evidence", "internal/bin"}},
 	{"export/ext4", []string{"evidence"}},
 	{"export", []string{"evidence", "internal/text"}}, // what leaves a tree, apart from layers, which compares what is in one
+	{"mount", []string{"evidence"}},
 	{"artifacts/...", []string{"evidence", "artifacts/lines", "artifacts/stamp", "internal/bin", "internal/text"}},
 	{"timeline", []string{"internal/text"}},
 	{"findings", []string{"internal/text"}},
-	{"analyzer", []string{"evidence/...", "internal/sqlite", "runtimes/...", "layers", "overlay", "export", "artifacts/...", "timeline", "findings"}},
+	{"analyzer", []string{"evidence/...", "internal/sqlite", "runtimes/...", "layers", "overlay", "export", "mount", "artifacts/...", "timeline", "findings"}},
 	{"cmd/lagan", []string{"analyzer", "evidence", "runtimes", "layers", "timeline", "findings", "internal/text", "internal/confine"}},
 	{"fixtures", nil},
 	{"scripts/...", []string{"..."}},
@@ -59,7 +60,7 @@ var ranks = []struct {
 var banned = []string{"os/exec", "net", "net/http", "unsafe", "plugin", "C"}
 
 // doors lists which parts may open files of the analyst's machine.
-var doors = []string{"cmd/lagan", "evidence/image", "evidence/hostdir", "timeline", "export", "fixtures", "scripts", "internal/arch", "internal/confine", "runtimes/internal/treetest"}
+var doors = []string{"cmd/lagan", "mount", "evidence/image", "evidence/hostdir", "timeline", "export", "fixtures", "scripts", "internal/arch", "internal/confine", "runtimes/internal/treetest"}
 
 // third lists where each module of others may be used outside tests.
 var third = map[string][]string{
@@ -67,7 +68,8 @@ var third = map[string][]string{
 	"golang.org/x/term":             {"cmd/lagan"},
 	"github.com/landlock-lsm/":      {"internal/confine"},
 	"github.com/elastic/":           {"internal/confine"},
-	"golang.org/x/sys":              {"evidence/image", "evidence/hostdir", "scripts"},
+	"github.com/hanwen/go-fuse":     {"mount"},
+	"golang.org/x/sys":              {"evidence/image", "evidence/hostdir", "mount", "scripts"},
 	"github.com/klauspost/compress": {"layers", "evidence", "fixtures", "timeline", "artifacts", "scripts"},
 	"github.com/diskfs/go-diskfs":   {"evidence"},
 	"go.etcd.io/bbolt":              {"runtimes/internal/treetest"}, // writes databases for tests
