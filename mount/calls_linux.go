@@ -185,7 +185,10 @@ func (f *filesystem) Read(_ <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.
 		n, err = read(r, buf[:min(len(buf), int(in.Size))], int64(in.Offset))
 		return err
 	})
-	return fuse.ReadResultData(buf[:n]), status
+	if status != fuse.OK {
+		return nil, status
+	}
+	return fuse.ReadResultData(buf[:n]), fuse.OK
 }
 
 // Release implements fuse.RawFileSystem.
