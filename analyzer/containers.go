@@ -14,7 +14,9 @@ import (
 // Container is a container with the store that it comes from.
 type Container struct {
 	runtimes.Container
-	store Store
+	// Removed says that the runtime lists it no longer: it was put together from traces.
+	Removed bool
+	store   Store
 }
 
 // Image is an image with its store and the containers made from it.
@@ -101,6 +103,9 @@ func (n *Node) FindContainer(spec string) (*Container, error) {
 	matches := exact
 	if len(matches) == 0 {
 		matches = prefix
+	}
+	if len(matches) == 0 {
+		matches = n.findRemoved(spec)
 	}
 	switch len(matches) {
 	case 1:

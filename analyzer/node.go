@@ -111,6 +111,12 @@ type Node struct {
 	layerMu    sync.Mutex
 	layerRoots map[layerKey]layerRoot
 
+	recoverMu     sync.Mutex
+	recoveredAll  []*RecoveredFile
+	recoveredDone bool
+	removedOnce   sync.Once
+	removedAll    []*Removed
+
 	directories *overlay.Cache // of layers, which many containers share
 }
 

@@ -13,7 +13,11 @@ import (
 )
 
 func newContainersCommand(u *ui) *cobra.Command {
+	var removed bool
 	return u.list(listing{
+		more: func(cmd *cobra.Command) {
+			cmd.Flags().BoolVar(&removed, "removed", false, "those too that were removed, as far as traces tell of them (see recover)")
+		},
 		verb: verb{
 			use: "containers EVIDENCE", alias: "ps",
 			short: "list every container and sandbox of every runtime",
@@ -21,6 +25,7 @@ func newContainersCommand(u *ui) *cobra.Command {
 			examples: `
   lagan containers node.img.zst
   lagan containers node.img.zst --running --no-infra --wide
+  lagan containers node.img.zst --removed
   lagan containers node.img.zst --filter state=exited --filter 'image=*nginx*'
   lagan containers /dev/nvme1n1 --output jsonl | jq 'select(.privileged) | .name'`,
 		},
@@ -31,7 +36,14 @@ func newContainersCommand(u *ui) *cobra.Command {
 			for _, c := range n.Containers() {
 				out = append(out, newContainerRecord(c))
 			}
-			return out, nil
+			if !removed {
+				return out, nil
+			}
+			gone, err := n.RemovedContainers(u.ctx)
+			for _, c := range gone {
+				out = append(out, newContainerRecord(c))
+			}
+			return out, err
 		},
 	})
 }
@@ -45,6 +57,7 @@ type containerRecord struct {
 	Runtime      string            `json:"runtime"`
 	Namespace    string            `json:"namespace,omitempty"`
 	State        string            `json:"state"`
+	Removed      bool              `json:"removed,omitempty"`
 	Image        string            `json:"image,omitempty"`
 	ImageID      string            `json:"image_id,omitempty"`
 	ImageDigest  string            `json:"image_digest,omitempty"`
@@ -81,7 +94,7 @@ type containerRecord struct {
 
 func newContainerRecord(c *analyzer.Container) *containerRecord {
 	r := &containerRecord{
-		ID: c.ID, Name: c.Name, Kind: string(c.Kind), Runtime: string(c.Runtime), Namespace: c.Namespace, State: string(c.State),
+		ID: c.ID, Name: c.Name, Kind: string(c.Kind), Runtime: string(c.Runtime), Namespace: c.Namespace, State: string(c.State), Removed: c.Removed,
 		Image: c.Image, ImageID: c.ImageID, ImageDigest: c.ImageDigest,
 		Created: formatTime(c.Created), Updated: formatTime(c.Updated), Started: formatTime(c.Started), Finished: formatTime(c.Finished),
 		ExitCode: c.ExitCode, Reason: c.Reason, OOMKilled: c.OOMKilled, PID: c.PID, Command: c.Command, Hostname: c.Hostname,
@@ -151,6 +164,12 @@ func (r *containerRecord) row(wide bool) []string {
 	state := r.State
 	if r.ExitCode != nil && r.State == string(runtimes.StateExited) {
 		state += " (" + strconv.Itoa(*r.ExitCode) + ")"
+	}
+	if r.Removed {
+		state = strings.TrimPrefix("removed, "+state, "removed, unknown")
+		if state == "" {
+			state = "removed"
+		}
 	}
 	pod := ""
 	if r.PodName != "" {

@@ -3,6 +3,7 @@ package ext4
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 
@@ -376,8 +377,8 @@ func (h *history) claim() {
 		v          *version
 	}
 	var all []claim
-	for ino, versions := range h.found {
-		for _, v := range versions {
+	for _, ino := range slices.Sorted(maps.Keys(h.found)) {
+		for _, v := range h.found[ino] {
 			fs := h.quiet()
 			var in inode
 			fs.decodeInode(&in, ino, v.raw)

@@ -3,6 +3,7 @@ package ext4
 import (
 	"bytes"
 	"io"
+	"maps"
 	"slices"
 
 	"lagan/evidence"
@@ -134,8 +135,8 @@ func (h *history) directories() {
 		}
 		return true
 	})
-	for ino, versions := range h.found {
-		for _, v := range versions {
+	for _, ino := range slices.Sorted(maps.Keys(h.found)) {
+		for _, v := range h.found[ino] {
 			if le.Uint16(v.raw)&0o170000 == 0o040000 {
 				h.deletedDirectory(fs, ino, v)
 			}

@@ -547,8 +547,8 @@ func (h *history) claim() {
 		v          *version
 	}
 	var all []claim
-	for ino, versions := range h.found {
-		for _, v := range versions {
+	for _, ino := range slices.Sorted(maps.Keys(h.found)) {
+		for _, v := range h.found[ino] {
 			h.resolve(ino, v)
 			for _, e := range v.exts {
 				at := h.f.deviceBlock(e.start)

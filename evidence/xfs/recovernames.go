@@ -3,6 +3,7 @@ package xfs
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 
 	"lagan/evidence"
@@ -135,8 +136,8 @@ func (h *history) folders() {
 			return true
 		})
 	}
-	for ino, versions := range h.found {
-		for _, v := range versions {
+	for _, ino := range slices.Sorted(maps.Keys(h.found)) {
+		for _, v := range h.found[ino] {
 			if be.Uint16(v.core[diMode:])&0o170000 == 0o040000 {
 				h.deletedFolder(ino, v)
 			}

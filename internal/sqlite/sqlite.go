@@ -37,7 +37,8 @@ type DB struct {
 	usable   int64
 	encoding uint32
 	// over holds the pages that a log or journal has in place of the file's.
-	over map[uint32]place
+	over         map[uint32]place
+	wal, journal File // nil: none
 }
 
 // place is where a page's content stands.
@@ -54,7 +55,7 @@ func Open(r, wal, journal File, warn func(error)) (*DB, error) {
 	if warn == nil {
 		warn = func(error) {}
 	}
-	db := &DB{r: r, over: make(map[uint32]place)}
+	db := &DB{r: r, over: make(map[uint32]place), wal: wal, journal: journal}
 	// The log first: a new database may have its only pages there.
 	if wal != nil && wal.Size() > 0 {
 		if err := db.readLog(wal); err != nil {

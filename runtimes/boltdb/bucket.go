@@ -24,6 +24,7 @@ type Bucket struct {
 	ref    ref
 	inline *page
 	depth  int
+	loose  bool // not of the tree: pages are read wherever they are
 }
 
 // KV is one key of a bucket, with a value or a bucket.
@@ -91,7 +92,7 @@ func (kv KV) Bucket() (*Bucket, error) {
 	if !kv.IsBucket() {
 		return nil, fmt.Errorf("%q is no bucket: %w", name, fs.ErrNotExist)
 	}
-	if kv.in.inline != nil {
+	if kv.in.inline != nil && !kv.in.loose {
 		// Only a bucket without buckets is kept inline: bucket.go, inlineable.
 		return nil, fmt.Errorf("bucket %q at offset %#x is inside an inline bucket: %w", name, kv.Offset(), evidence.ErrCorrupt)
 	}
@@ -107,7 +108,7 @@ func (kv KV) Bucket() (*Bucket, error) {
 	}
 	o := kv.in.db.order()
 	b := &Bucket{db: kv.in.db, path: name, root: o.Uint64(h), seq: o.Uint64(h[8:]),
-		ref: ref{kv.page.off, int32(kv.index)}, depth: kv.in.depth + 1}
+		ref: ref{kv.page.off, int32(kv.index)}, depth: kv.in.depth + 1, loose: kv.in.loose}
 	if b.root == 0 {
 		b.inline, err = b.db.inlinePage(kv.Offset()+bucketHeaderSize, kv.size-bucketHeaderSize)
 		if err != nil {
@@ -141,14 +142,22 @@ func (b *Bucket) All() iter.Seq2[KV, error] {
 // holds the pages that were entered and are no part of the tree, so that the
 // walk of a remnant ends too.
 func (b *Bucket) walk(id uint64, from ref, depth int, seen map[uint64]bool, yield func(KV, error) bool) bool {
-	p, err := b.db.follow(id, from)
+	var p *page
+	var err error
+	if b.loose {
+		if p, err = b.db.readPage(id); err == nil && p.flags == leafPageFlag {
+			b.db.cutRun(p)
+		}
+	} else {
+		p, err = b.db.follow(id, from)
+	}
 	if err == nil && seen[id] {
 		err = fmt.Errorf("page %d is used twice: %w", id, evidence.ErrCorrupt)
 	}
 	if err != nil {
 		return yield(KV{}, fmt.Errorf("%s: %w", b.name(), err))
 	}
-	if _, ok := b.db.refs[id]; !ok {
+	if _, ok := b.db.refs[id]; !ok || b.loose {
 		seen[id] = true
 	}
 	if p.flags == leafPageFlag {
@@ -208,7 +217,7 @@ func (b *Bucket) leaves(p *page, yield func(KV, error) bool) bool {
 // Find returns the key called name, or fs.ErrNotExist. In a damaged tree all
 // of the bucket is searched, and what couldn't be read is the error.
 func (b *Bucket) Find(name string) (KV, error) {
-	if b.inline == nil && b.db.faults == 0 {
+	if b.inline == nil && b.db.faults == 0 && !b.loose {
 		if kv, err := b.seek(name); err == nil {
 			return kv, nil
 		}

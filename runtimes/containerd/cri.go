@@ -343,6 +343,12 @@ func (s *Store) readStatus(c *runtimes.Container, r *record) bool {
 		r.fail(fmt.Errorf("%s: %w", path, err))
 		return false
 	}
+	applyStatus(c, &st)
+	return true
+}
+
+// applyStatus takes what the status file says of a container's life.
+func applyStatus(c *runtimes.Container, st *status) {
 	c.PID = st.Pid
 	c.Reason = st.Reason
 	if st.Message != "" && st.Reason != "" {
@@ -361,7 +367,6 @@ func (s *Store) readStatus(c *runtimes.Container, r *record) bool {
 	default:
 		c.State = runtimes.StateCreated
 	}
-	return true
 }
 
 func nanoseconds(ns int64) time.Time {

@@ -86,24 +86,7 @@ func (s *Store) readBackends(sn *snapshotter) error {
 			continue
 		}
 		r := readRecord(b)
-		be := &backend{
-			name:    string(kv.Key),
-			id:      decoded(r, keyID, decodeUvarint),
-			parent:  r.text(keyParent),
-			created: decoded(r, keyCreated, decodeTime),
-			updated: decoded(r, keyUpdated, decodeTime),
-			labels:  r.texts(bucketLabels),
-			size:    -1, inodes: -1,
-		}
-		if k := r.bytes(keyKind); len(k) == 1 {
-			be.kind = k[0]
-		}
-		if _, ok := r.values[keySize]; ok {
-			be.size = decoded(r, keySize, decodeVarint)
-		}
-		if _, ok := r.values[keyInodes]; ok {
-			be.inodes = decoded(r, keyInodes, decodeVarint)
-		}
+		be := readBackend(string(kv.Key), r)
 		failed = append(failed, r.errs...)
 		sn.byName[be.name] = be
 		sn.names = append(sn.names, be.name)
@@ -112,6 +95,29 @@ func (s *Store) readBackends(sn *snapshotter) error {
 		return fmt.Errorf("%s: %w", path, errors.Join(failed...))
 	}
 	return nil
+}
+
+// readBackend decodes a snapshotter's record of a snapshot.
+func readBackend(name string, r *record) *backend {
+	be := &backend{
+		name:    name,
+		id:      decoded(r, keyID, decodeUvarint),
+		parent:  r.text(keyParent),
+		created: decoded(r, keyCreated, decodeTime),
+		updated: decoded(r, keyUpdated, decodeTime),
+		labels:  r.texts(bucketLabels),
+		size:    -1, inodes: -1,
+	}
+	if k := r.bytes(keyKind); len(k) == 1 {
+		be.kind = k[0]
+	}
+	if _, ok := r.values[keySize]; ok {
+		be.size = decoded(r, keySize, decodeVarint)
+	}
+	if _, ok := r.values[keyInodes]; ok {
+		be.inodes = decoded(r, keyInodes, decodeVarint)
+	}
+	return be
 }
 
 // readSnapshots reads a namespace's snapshots from meta.db: core/metadata/snapshot.go.

@@ -1,0 +1,137 @@
+package analyzer
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"lagan/evidence"
+	"lagan/fixtures"
+	"lagan/runtimes"
+)
+
+func removedFrom(t *testing.T, name string) (*Node, []*Removed) {
+	t.Helper()
+	n, err := Open(context.Background(), fixtures.Disk(t, name), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.Close() })
+	all, err := n.Removed(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n, all
+}
+
+// TestRemovedContainers finds the container that was removed from each disk:
+// with its sources, every value as the scenario has it, its life within bounds.
+func TestRemovedContainers(t *testing.T) {
+	var eks struct {
+		Scenario struct {
+			Removed string `json:"removed_container"`
+		} `json:"scenario"`
+	}
+	fixtures.Truth(t, "eks-xfs", &eks)
+	for _, d := range []struct {
+		disk, id, name, pod, uid, image, command string
+		exit                                     *int
+	}{
+		{disk: "eks-xfs", id: eks.Scenario.Removed, name: "debugger", pod: "default/web-7c5ddbdf54-x2k9q", uid: "3f1c6a52-8b1e-4c0e-9d5f-0a6b7c8d9e01"},
+		{disk: "docker-ext4", name: "gone", image: "nginx:1.25.3"},
+		{disk: "podman-ext4", name: "gone", image: "docker.io/library/redis:7.2"},
+	} {
+		n, all := removedFrom(t, d.disk)
+		i := slices.IndexFunc(all, func(r *Removed) bool {
+			return r.Object == runtimes.ObjectContainer && r.Name == d.name && (d.id == "" || r.ID == d.id)
+		})
+		if i < 0 {
+			t.Errorf("%s: no removed container %q", d.disk, d.name)
+			continue
+		}
+		r := all[i]
+		if d.image != "" && r.Container.Image != d.image {
+			t.Errorf("%s: image %q, want %q", d.disk, r.Container.Image, d.image)
+		}
+		if d.pod != "" && (r.Pod.Namespace+"/"+r.Pod.Name != d.pod || r.Pod.UID != d.uid || r.Pod.Container != d.name) {
+			t.Errorf("%s: pod %+v", d.disk, r.Pod)
+		}
+		if r.ExistedBy.IsZero() || r.GoneBy.IsZero() || r.GoneBy.Before(r.ExistedBy) || len(r.Traces) < 2 {
+			t.Errorf("%s: from %v to %v, %d traces", d.disk, r.ExistedBy, r.GoneBy, len(r.Traces))
+		}
+		// The disks were made in one minute: no bound lies outside of the disk's own times.
+		for _, at := range []time.Time{r.ExistedBy, r.LastSeen, r.GoneBy} {
+			if at.Year() != 2026 || at.Month() != 11 || at.Day() != 22 {
+				t.Errorf("%s: %v is not of the day on which the disk was made", d.disk, at)
+			}
+		}
+		c, err := n.FindContainer(r.ID[:12])
+		if err != nil || !c.Removed || c.ID != r.ID {
+			t.Errorf("%s: finding the removed container: %v", d.disk, err)
+		}
+	}
+}
+
+// TestRemovedIsNotInvented: nothing that the disks' truth lists is told as removed.
+func TestRemovedIsNotInvented(t *testing.T) {
+	for _, disk := range fixtures.Names {
+		var tr truth
+		fixtures.Truth(t, disk, &tr)
+		living := map[string]bool{}
+		for _, ns := range tr.Namespaces {
+			for _, c := range ns.Containers {
+				living[c.ID] = true
+			}
+			for _, i := range ns.Images {
+				living[i.Ref] = true
+			}
+		}
+		for _, c := range tr.Containers {
+			living[c.ID] = true
+		}
+		for _, i := range tr.Images {
+			living[i.Inspect.ID] = true
+			living["sha256:"+i.Inspect.ID] = true
+		}
+		n, all := removedFrom(t, disk)
+		for _, r := range all {
+			if living[r.ID] {
+				t.Errorf("%s: %s %s is there, and is told as removed", disk, r.Object, r.ID)
+			}
+			if r.Object == runtimes.ObjectContainer && len(r.ID) != 64 {
+				t.Errorf("%s: removed container %q", disk, r.ID)
+			}
+		}
+		for _, s := range n.Stores {
+			for sn, err := range s.Snapshots() {
+				if err == nil && slices.ContainsFunc(all, func(r *Removed) bool {
+					return r.Object == runtimes.ObjectSnapshot && r.Snapshot != nil && r.Snapshot.Name != "" && r.Snapshot.Name == sn.Name
+				}) {
+					t.Errorf("%s: snapshot %q is there, and is told as removed", disk, sn.Name)
+				}
+			}
+		}
+	}
+}
+
+// TestRecoveredFilesOfFixtures: what is marked whole of a deleted file of the
+// containers' documents can be read, and every path is of the node's tree.
+func TestRecoveredFilesOfFixtures(t *testing.T) {
+	n, _ := removedFrom(t, "docker-ext4")
+	whole := 0
+	err := n.Recovered(context.Background(), func(f *RecoveredFile) error {
+		if f.State == evidence.ContentWhole && strings.HasSuffix(f.Path, "/config.v2.json") {
+			b := make([]byte, min(f.Content.Size(), 32))
+			if _, err := f.Content.ReadAt(b, 0); err != nil || !strings.HasPrefix(string(b), `{"StreamConfig"`) {
+				t.Errorf("%s, inode %d: %q, %v", f.Path, f.Ino, b, err)
+			}
+			whole++
+		}
+		return nil
+	})
+	if err != nil || whole == 0 {
+		t.Errorf("%d whole documents, %v", whole, err)
+	}
+}

@@ -1,0 +1,230 @@
+package sqlite
+
+import (
+	"encoding/binary"
+	"fmt"
+	"iter"
+)
+
+// Left is a row that no table has any more, or an older state of one.
+type Left struct {
+	Values []any  // nil, int64, float64, string or []byte
+	Page   uint32 // of the database
+	Offset int64  // of the page in its file
+	Place  string // "page 12, freed cell"; "write-ahead log, frame 3"
+}
+
+// Bounds of the search for rows.
+const (
+	maxLeftPages = 1 << 22
+	maxLeftRows  = 1 << 20
+)
+
+// Remnants yields what is left of rows that were deleted or changed: the cells of
+// pages on the freelist, what lies between the cells of pages in use (freeblocks
+// keep all but the first four bytes of a cell), all frames of the write-ahead
+// log, also those of earlier rounds, and the pages in a rollback journal. Rows
+// that are still there may be among those of the log and the journal.
+func (db *DB) Remnants() iter.Seq2[Left, error] {
+	return func(yield func(Left, error) bool) {
+		l := &leftWalk{db: db, yield: yield, more: true, columns: map[int]bool{}}
+		for t, err := range db.Tables() {
+			if err == nil && len(t.Columns) > 0 {
+				l.columns[len(t.Columns)] = true
+			}
+		}
+		used := db.usedPages()
+		pages := min(db.r.Size()/db.pageSize, maxLeftPages)
+		b := make([]byte, db.pageSize)
+		for n := int64(1); n <= pages && l.more; n++ {
+			off := (n - 1) * db.pageSize
+			if err := readFull(db.r, b, off); err != nil {
+				l.more = yield(Left{}, fmt.Errorf("page %d: %w", n, err))
+				continue
+			}
+			if _, replaced := db.over[uint32(n)]; replaced {
+				l.page(b, uint32(n), off, fmt.Sprintf("page %d, before the log or journal", n), true)
+			}
+			l.page(b, uint32(n), off, fmt.Sprintf("page %d, free space", n), !used[uint32(n)])
+		}
+		l.log(db.wal)
+		l.journal(db.journal)
+	}
+}
+
+// usedPages returns the pages of all tables' trees.
+func (db *DB) usedPages() map[uint32]bool {
+	used := map[uint32]bool{1: true}
+	for t, err := range db.Tables() {
+		if err != nil {
+			continue
+		}
+		w := walk{db: db, table: t, seen: used, yield: func(Row, error) bool { return true }}
+		delete(used, t.Root)
+		w.page(t.Root, 0)
+	}
+	return used
+}
+
+type leftWalk struct {
+	db      *DB
+	yield   func(Left, error) bool
+	more    bool
+	rows    int
+	columns map[int]bool // how many columns the tables have
+}
+
+// page looks through one page: free says that its cells are no rows of a table.
+func (l *leftWalk) page(b []byte, n uint32, off int64, place string, free bool) {
+	start := 0
+	if n == 1 {
+		start = headerSize
+	}
+	if b[start] != tableLeaf {
+		if free { // a page on the freelist may be a trunk: its head is overwritten
+			l.scan(b[:l.db.usable], n, off, place)
+		}
+		return
+	}
+	cells := int(binary.BigEndian.Uint16(b[start+3:]))
+	content := int(binary.BigEndian.Uint16(b[start+5:]))
+	table := start + leafHeader + 2*cells
+	if table > len(b) {
+		return
+	}
+	if free {
+		for i := range cells {
+			at := int(binary.BigEndian.Uint16(b[start+leafHeader+2*i:]))
+			if at >= table && at+4 <= int(l.db.usable) {
+				l.cell(b[at:l.db.usable], n, off, place, 0)
+			}
+		}
+	}
+	if content > table && content <= int(l.db.usable) {
+		l.scan(b[table:content], n, off, place)
+	}
+	// The chain of freeblocks: offset of the next, size.
+	next := int(binary.BigEndian.Uint16(b[start+1:]))
+	for last := 0; next > last && next+4 <= int(l.db.usable); {
+		size := int(binary.BigEndian.Uint16(b[next+2:]))
+		if size < 4 || next+size > int(l.db.usable) {
+			return
+		}
+		l.block(b[next:l.db.usable], size, n, off, place)
+		last, next = next, int(binary.BigEndian.Uint16(b[next:]))
+	}
+}
+
+// block looks through a freeblock, in which several cells may have been joined.
+func (l *leftWalk) block(b []byte, size int, n uint32, off int64, place string) {
+	// Payload size and row id took two bytes at least; what is left of them after four is not much.
+	for skip := 2; skip <= 8 && skip < size; skip++ {
+		if l.cell(b, n, off, place, skip) {
+			break
+		}
+	}
+	l.scan(b[min(4, size):size], n, off, place)
+}
+
+// scan tries every place of b for a whole cell.
+func (l *leftWalk) scan(b []byte, n uint32, off int64, place string) {
+	for at := 0; at+8 < len(b) && l.more; at++ {
+		if b[at] != 0 {
+			l.cell(b[at:], n, off, place, 0)
+		}
+	}
+}
+
+// cell decodes a cell; skip is where its record begins, where its own head is overwritten.
+func (l *leftWalk) cell(b []byte, n uint32, off int64, place string, skip int) bool {
+	head := skip
+	size := int64(-1)
+	if skip == 0 {
+		s, a := varint(b)
+		_, c := varint(b[a:])
+		if a == 0 || c == 0 || s < 4 || s > MaxValue {
+			return false
+		}
+		head, size = a+c, s
+	}
+	if head >= len(b) {
+		return false
+	}
+	want, ok := l.record(b[head:])
+	if !ok || size >= 0 && size != want {
+		return false
+	}
+	payload, err := l.db.payload(b[head:], want)
+	if err != nil {
+		return false
+	}
+	values, err := l.db.record(payload)
+	if err != nil || l.rows >= maxLeftRows {
+		return false
+	}
+	l.rows++
+	if l.more = l.more && l.yield(Left{values, n, off, place}, nil); !l.more {
+		return true
+	}
+	return true
+}
+
+// record checks a record's header and returns the size of the record: as many
+// columns as some table has, the first a text, as ids and names are.
+func (l *leftWalk) record(b []byte) (int64, bool) {
+	head, n := varint(b)
+	if n == 0 || head < 3 || head > int64(len(b)) || head > 2*maxColumns {
+		return 0, false
+	}
+	total, columns := head, 0
+	for types := b[n:head]; len(types) > 0; columns++ {
+		typ, k := varint(types)
+		size := sizeOf(typ)
+		if k == 0 || size < 0 || columns == 0 && (typ < 13 || typ%2 == 0) {
+			return 0, false
+		}
+		types = types[k:]
+		if total += size; total > MaxValue {
+			return 0, false
+		}
+	}
+	return total, l.columns[columns]
+}
+
+// log goes through all frames of the write-ahead log, those of earlier rounds too.
+func (l *leftWalk) log(wal File) {
+	if wal == nil {
+		return
+	}
+	b := make([]byte, frameHeader+l.db.pageSize)
+	for n := int64(0); n < maxFrames && l.more; n++ {
+		off := walHeaderSize + n*int64(len(b))
+		if off+int64(len(b)) > wal.Size() || readFull(wal, b, off) != nil {
+			return
+		}
+		if page := binary.BigEndian.Uint32(b); page > 0 {
+			l.page(b[frameHeader:], page, off+frameHeader, fmt.Sprintf("write-ahead log, frame %d", n+1), true)
+		}
+	}
+}
+
+// journal goes through the pages of a rollback journal, finished or not.
+func (l *leftWalk) journal(j File) {
+	if j == nil {
+		return
+	}
+	// A finished journal's header is blank; its records stand behind the sector.
+	for _, sector := range []int64{512, 4096} {
+		b := make([]byte, 4+l.db.pageSize+4)
+		for at := sector; at+int64(len(b)) <= j.Size() && l.more; at += int64(len(b)) {
+			if readFull(j, b, at) != nil {
+				return
+			}
+			page := binary.BigEndian.Uint32(b)
+			if page == 0 || page > maxLeftPages {
+				break
+			}
+			l.page(b[4:4+l.db.pageSize], page, at+4, fmt.Sprintf("rollback journal, page %d", page), true)
+		}
+	}
+}
