@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 )
 
@@ -17,7 +18,14 @@ const (
 	exitPartial = 3 // done, but some of the evidence could not be read
 )
 
+// softMemory is where the collector begins to work harder. What a command
+// keeps is bounded; this bounds the garbage beside it. GOMEMLIMIT overrides it.
+const softMemory = 400 << 20
+
 func main() {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(softMemory)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := runConfined(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	stop()
