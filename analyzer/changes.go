@@ -7,13 +7,15 @@ import (
 	"time"
 
 	"lagan/evidence"
+	"lagan/find"
 	"lagan/layers"
 	"lagan/runtimes"
 )
 
 // ChangeOptions say what Changes gives.
 type ChangeOptions struct {
-	Hash bool // SHA-256 of regular files, before and after
+	Hash  bool       // SHA-256 of regular files, before and after
+	Where *find.Expr // only what it matches, of deleted files as they were; nil: all
 }
 
 // Change is what a container did to one path of its image.
@@ -46,6 +48,12 @@ func (n *Node) Changes(ctx context.Context, c *Container, o ChangeOptions, fn fu
 		return n.everything(ctx, view, o, fn)
 	}
 	d := differ{n: n, c: c, view: view, base: &Tree{FS: base, Name: "image of " + view.Name}, o: o, fn: fn}
+	if o.Where != nil {
+		if d.match, err = n.matcher(view, o.Where, time.Time{}); err != nil {
+			return err
+		}
+		d.matchOld = &matcher{n: n, t: d.base, e: d.match.e, env: d.match.env}
+	}
 	for ch, err := range layers.Diff(base, view.FS, diffOptions(c)) {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -63,7 +71,7 @@ func (n *Node) Changes(ctx context.Context, c *Container, o ChangeOptions, fn fu
 
 // everything tells all files of a root filesystem without an image as added.
 func (n *Node) everything(ctx context.Context, view *Tree, o ChangeOptions, fn func(Change) error) error {
-	return n.List(ctx, view, "/", ListOptions{Recursive: true, Hash: o.Hash}, func(f File) error {
+	return n.List(ctx, view, "/", ListOptions{Recursive: true, Hash: o.Hash, Where: o.Where}, func(f File) error {
 		if f.Path == "/" {
 			return nil
 		}
@@ -77,22 +85,31 @@ type differ struct {
 	view, base *Tree
 	o          ChangeOptions
 	fn         func(Change) error
+	// match and matchOld, where set, say which changes are told.
+	match, matchOld *matcher
 }
 
 func (d *differ) change(ch layers.Change) error {
 	out := Change{Kind: ch.Kind, Changed: ch.Changed}
 	now := lister{n: d.n, t: d.view, o: ListOptions{Hash: d.o.Hash}, fn: func(f File) error { out.File = f; return nil }, sum: sha256.New()}
 	old := lister{n: d.n, t: d.base, o: ListOptions{Hash: d.o.Hash}, fn: func(f File) error { out.File = f; return nil }, sum: sha256.New()}
+	now.match, old.match = d.match, d.matchOld
 	switch ch.Kind {
 	case layers.Deleted:
 		if err := old.file(ch.Path, ch.OldIno, ch.Old); err != nil {
 			return err
+		}
+		if out.Path == "" {
+			return nil // not one of those that are wanted
 		}
 		out.OldSHA256, out.SHA256 = out.SHA256, ""
 		out.Deleted, out.Opaque = d.whenDeleted(ch.Path)
 	default:
 		if err := now.file(ch.Path, ch.Ino, ch.Info); err != nil {
 			return err
+		}
+		if out.Path == "" {
+			return nil
 		}
 		if d.o.Hash && ch.Kind == layers.Modified && ch.Old.Type == evidence.TypeFile {
 			sum, err := old.hash(ch.OldIno)

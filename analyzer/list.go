@@ -9,15 +9,18 @@ import (
 	"hash"
 	"io"
 	"strings"
+	"time"
 
 	"lagan/evidence"
+	"lagan/find"
 )
 
 // ListOptions say what List gives.
 type ListOptions struct {
-	Recursive bool // the path itself and all below it
-	Hash      bool // SHA-256 of regular files
-	UpperOnly bool // only what comes from the container's upper layer
+	Recursive bool       // the path itself and all below it
+	Hash      bool       // SHA-256 of regular files
+	UpperOnly bool       // only what comes from the container's upper layer
+	Where     *find.Expr // only what it matches; nil: all
 }
 
 // File is one file of a tree with all that is known of it.
@@ -39,6 +42,11 @@ func (n *Node) List(ctx context.Context, t *Tree, path string, o ListOptions, fn
 	}
 	prefix := "/" + strings.Join(evidence.Split(path), "/")
 	l := lister{n: n, t: t, o: o, fn: fn, sum: sha256.New()}
+	if o.Where != nil {
+		if l.match, err = n.matcher(t, o.Where, time.Time{}); err != nil {
+			return err
+		}
+	}
 	return evidence.Walk(t.FS, start, func(rel string, e evidence.Entry, info evidence.Info, err error) error {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -71,11 +79,13 @@ type lister struct {
 	fn  func(File) error
 	sum hash.Hash
 	buf []byte
+	// match, where set, says which files are told.
+	match *matcher
 }
 
 func (l *lister) file(path string, ino evidence.Ino, info evidence.Info) error {
 	f := File{Path: path, Info: info, Layer: l.t.LayerOf(ino)}
-	if l.o.UpperOnly && f.Layer != "upper" {
+	if l.o.UpperOnly && f.Layer != "upper" || l.match != nil && !l.match.keeps(path, ino, info) {
 		return nil
 	}
 	l.n.guard(0, l.t.Name+": "+path, func() error {

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"lagan/analyzer"
+	"lagan/find"
 )
 
 var diffColumns = columns{
@@ -14,7 +15,9 @@ var diffColumns = columns{
 }
 
 func newDiffCommand(u *ui) *cobra.Command {
-	return u.command(verb{
+	var tests fileTests
+	var where *find.Expr
+	cmd := u.command(verb{
 		use:   "diff EVIDENCE CONTAINER",
 		short: "what a container changed against its image",
 		long: `Print what the container added (A), changed (C) and deleted (D) against its image, as
@@ -23,6 +26,10 @@ docker diff does. JSON and CSV add type, owner, mode, times, hashes and what cha
   lagan diff node.img.zst tomcat-prod
   lagan diff node.img.zst tomcat-prod --output jsonl | jq 'select(.change=="added") | .path'`,
 		min: 2, max: 2,
+		check: func() (err error) {
+			where, err = tests.expr()
+			return err
+		},
 		run: func(n *analyzer.Node, args []string) error {
 			c, err := n.FindContainer(args[1])
 			if err != nil {
@@ -30,7 +37,7 @@ docker diff does. JSON and CSV add type, owner, mode, times, hashes and what cha
 			}
 			return u.write(func(w io.Writer) error {
 				p := u.newPrinter(w, diffColumns)
-				err := n.Changes(u.ctx, c, analyzer.ChangeOptions{Hash: u.output != "table"}, func(ch analyzer.Change) error {
+				err := n.Changes(u.ctx, c, analyzer.ChangeOptions{Hash: u.output != "table", Where: where}, func(ch analyzer.Change) error {
 					return p.print(&changeRecord{fileRecord{
 						path: ch.Path, info: ch.Info, target: ch.Target, xattrs: ch.Xattrs, sha256: ch.SHA256, layer: ch.Layer,
 						change: string(ch.Kind), changed: ch.Changed, oldSHA256: ch.OldSHA256,
@@ -43,6 +50,8 @@ docker diff does. JSON and CSV add type, owner, mode, times, hashes and what cha
 			})
 		},
 	})
+	tests.addFlags(cmd)
+	return cmd
 }
 
 // changeRecord is a fileRecord whose table is docker diff's.

@@ -12,15 +12,22 @@ import (
 func newLsCommand(u *ui) *cobra.Command {
 	var o analyzer.ListOptions
 	var mounts bool
+	var tests fileTests
 	cmd := u.command(verb{
 		use:   "ls EVIDENCE CONTAINER [PATH]",
 		short: "list files of a container's merged view, or of the node",
-		long:  "List a folder of the merged view, as the kernel's overlay would show it. With -R, PATH itself and all below it.",
+		long: `List a folder of the merged view, as the kernel's overlay would show it. With -R, PATH itself and all below it. PATH
+may be a pattern in quotes: * ? and [...] also match names that begin with a dot. --name, --newer, --type and
+their like keep what they match, in all folders below PATH with -R.`,
 		examples: `
   lagan ls node.img.zst web-front /etc
   lagan ls node.img.zst kube-system/aws-node-x2b7k/aws-node -R --upper
   lagan ls node.img.zst @node /root -R --hash --output jsonl`,
 		min: 2, max: 3,
+		check: func() (err error) {
+			o.Where, err = tests.expr()
+			return err
+		},
 		run: func(n *analyzer.Node, args []string) error {
 			path := "/"
 			if len(args) > 2 {
@@ -33,6 +40,7 @@ func newLsCommand(u *ui) *cobra.Command {
 	cmd.Flags().BoolVar(&o.Hash, "hash", false, "add each regular file's SHA-256")
 	cmd.Flags().BoolVar(&o.UpperOnly, "upper", false, "only what the container wrote")
 	cmd.Flags().BoolVar(&mounts, "mounts", false, "with the container's volumes and bind mounts in their places")
+	tests.addFlags(cmd)
 	return cmd
 }
 
@@ -56,16 +64,22 @@ func (u *ui) ls(n *analyzer.Node, spec, path string, mounts bool, o analyzer.Lis
 	if o.UpperOnly && tree.Container == nil {
 		return usageError{fmt.Errorf("--upper: %s is not a container, only they have an upper layer", spec)}
 	}
+	paths, err := n.Glob(tree, path)
+	if err != nil {
+		return err
+	}
 	return u.write(func(w io.Writer) error {
 		p := u.newPrinter(w, lsColumns)
 		done := int64(0)
-		err := n.List(u.ctx, tree, path, o, func(f analyzer.File) error {
-			done++
-			u.progress("listing files", done, 0)
-			return p.print(&fileRecord{path: f.Path, info: f.Info, target: f.Target, xattrs: f.Xattrs, sha256: f.SHA256, layer: f.Layer})
-		})
-		if err != nil {
-			return err
+		for _, path := range paths {
+			err := n.List(u.ctx, tree, path, o, func(f analyzer.File) error {
+				done++
+				u.progress("listing files", done, 0)
+				return p.print(&fileRecord{path: f.Path, info: f.Info, target: f.Target, xattrs: f.Xattrs, sha256: f.SHA256, layer: f.Layer})
+			})
+			if err != nil {
+				return err
+			}
 		}
 		return p.close(n)
 	})

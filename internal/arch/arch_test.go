@@ -45,12 +45,13 @@ var ranks = []struct {
 	{"overlay", []string{"evidence", "internal/bin"}},
 	{"export/ext4", []string{"evidence"}},
 	{"export", []string{"evidence", "internal/text"}}, // what leaves a tree, apart from layers, which compares what is in one
+	{"find", []string{"evidence"}},
 	{"mount", []string{"evidence"}},
 	{"artifacts/...", []string{"evidence", "artifacts/lines", "artifacts/stamp", "internal/bin", "internal/text"}},
 	{"timeline", []string{"internal/text"}},
 	{"findings", []string{"internal/text"}},
-	{"analyzer", []string{"evidence/...", "internal/sqlite", "runtimes/...", "layers", "overlay", "export", "mount", "artifacts/...", "timeline", "findings"}},
-	{"cmd/lagan", []string{"analyzer", "evidence", "runtimes", "layers", "timeline", "findings", "internal/text", "internal/confine"}},
+	{"analyzer", []string{"find", "evidence/...", "internal/sqlite", "runtimes/...", "layers", "overlay", "export", "mount", "artifacts/...", "timeline", "findings"}},
+	{"cmd/lagan", []string{"find", "analyzer", "evidence", "runtimes", "layers", "timeline", "findings", "internal/text", "internal/confine"}},
 	{"fixtures", nil},
 	{"scripts/...", []string{"..."}},
 }
