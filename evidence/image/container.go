@@ -6,10 +6,12 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"lagan/evidence"
 	"lagan/evidence/image/ewf"
@@ -28,10 +30,21 @@ type Description struct {
 	Format    string            // as Image.Format
 	Files     int               // that the disk is in
 	Hashes    map[string]string // stored when it was acquired: "md5", "sha1", in hex
-	Snapshots []string          // internal ones: id, name and time of each
+	Snapshots []Snapshot        // internal ones
+	Loaded    string            // the id of the internal snapshot that is read; "" the disk's latest state
 	Notes     map[string]string // of who acquired it, by name: "examiner", "case"
 	Parents   []string          // paths out of Options.Parents whose disks the image only holds the changes of
 }
+
+// Snapshot is an internal snapshot of an image.
+type Snapshot struct {
+	ID, Name string
+	Time     time.Time
+	Size     int64 // of the disk then
+}
+
+// ErrNoSnapshot says that an image has no internal snapshot of the wanted name.
+var ErrNoSnapshot = qcow2.ErrNoSnapshot
 
 // Describe returns what the container of an image says.
 func Describe(im Image) Description {
@@ -82,27 +95,75 @@ func (op *opener) beside(name string) (blob, error) {
 // lastElement returns what follows the last slash or backslash.
 func lastElement(name string) string { return name[strings.LastIndexAny(name, `/\`)+1:] }
 
+// wanted says which disk an image holds the changes of.
+type wanted struct {
+	names []string // out of evidence
+	// is says whether a disk is that one by its id; nil where the image has only names.
+	is func(b blob) bool
+}
+
 // parent opens the disk that an image holds the changes of: only one that the
-// caller named, chosen by the names that the image has for it.
-func (op *opener) parent(names ...string) (blob, error) {
+// caller named, chosen by its name, or by its id where the file was renamed.
+// Where there is none, only the reads that need it fail.
+func (op *opener) parent(w wanted) (blob, error) {
 	if op.depth >= maxParents {
 		return nil, fmt.Errorf("more than %d disks below each other: %w", maxParents, evidence.ErrCorrupt)
 	}
-	for _, p := range op.o.Parents {
-		for _, name := range names {
-			if filepath.Base(p) == lastElement(name) && p != op.path {
-				im, err := open(op.ctx, p, op.o, op.depth+1)
-				if err != nil {
-					return nil, err
-				}
-				op.open = append(op.open, im)
-				op.about.Files++
-				op.about.Parents = append(append(op.about.Parents, p), im.description.Parents...)
-				return im, nil
+	var failed error
+	for _, byName := range []bool{true, false} {
+		for _, p := range op.o.Parents {
+			if p == op.path || byName != w.named(p) || !byName && w.is == nil {
+				continue
 			}
+			o := op.o
+			o.Snapshot = ""
+			im, err := open(op.ctx, p, o, op.depth+1)
+			if err != nil {
+				if byName {
+					failed = err
+				}
+				continue
+			}
+			fits := w.is == nil || w.is(im.blob)
+			if !byName && !fits {
+				im.Close()
+				continue
+			}
+			if !fits {
+				op.o.warn(fmt.Errorf("%q isn't the disk that %q holds the changes of, or was written to since: its id is another one: %w", p, op.path, evidence.ErrCorrupt))
+			}
+			op.open = append(op.open, im)
+			op.about.Files++
+			op.about.Parents = append(append(op.about.Parents, p), im.description.Parents...)
+			return im, nil
 		}
 	}
-	return nil, fmt.Errorf("it holds only what differs from that disk, which has to be named too: %w", evidence.ErrUnsupported)
+	return op.absent(w, failed), nil
+}
+
+// named says whether a path has one of the names.
+func (w wanted) named(path string) bool {
+	return slices.ContainsFunc(w.names, func(name string) bool { return filepath.Base(path) == lastElement(name) })
+}
+
+// absent stands in for a disk that isn't there.
+type absent struct{ err error }
+
+func (op *opener) absent(w wanted, failed error) blob {
+	err := fmt.Errorf("%q holds only what differs from the disk %q, which has to be named too, with --disk: %w",
+		filepath.Base(op.path), strings.Join(w.names, `", "`), evidence.ErrUnsupported)
+	if failed != nil {
+		err = fmt.Errorf("%q holds only what differs from the disk %q: %w", filepath.Base(op.path), strings.Join(w.names, `", "`), failed)
+	}
+	op.o.warn(err)
+	return absent{err}
+}
+
+// Size is more than any disk has.
+func (a absent) Size() int64 { return math.MaxInt64 }
+
+func (a absent) ReadAt(_ []byte, off int64) (int, error) {
+	return 0, fmt.Errorf("offset %#x: %w", off, a.err)
 }
 
 // container is a format of a disk in a file.
@@ -129,20 +190,26 @@ func containers() []container {
 }
 
 func (op *opener) vhd(b blob) (blob, error) {
-	return vhd.Open(b, b.Size(), vhd.Options{Warn: op.o.warn, Parent: func(name, _ string) (vhd.Parent, error) { return op.parent(name) }})
+	return vhd.Open(b, b.Size(), vhd.Options{Warn: op.o.warn, Parent: func(name, id string) (vhd.Parent, error) {
+		return op.parent(wanted{[]string{name}, func(b blob) bool {
+			im, ok := b.(*vhd.Image)
+			return ok && im.ID() == id
+		}})
+	}})
 }
 
 func (op *opener) qcow2(b blob) (blob, error) {
 	im, err := qcow2.Open(b, b.Size(), qcow2.Options{
 		Warn:     op.o.warn,
 		Snapshot: op.o.Snapshot,
-		Backing:  func(name string) (qcow2.Backing, error) { return op.parent(name) },
+		Backing:  func(name string) (qcow2.Backing, error) { return op.parent(wanted{names: []string{name}}) },
 	})
 	if err != nil {
 		return nil, err
 	}
+	op.about.Loaded = im.Loaded()
 	for _, s := range im.Snapshots() {
-		op.about.Snapshots = append(op.about.Snapshots, fmt.Sprintf("%s %s %s", s.ID, s.Name, s.Time.Format("2006-01-02T15:04:05.999999999Z")))
+		op.about.Snapshots = append(op.about.Snapshots, Snapshot{s.ID, s.Name, s.Time, s.Size})
 	}
 	return im, nil
 }
@@ -151,12 +218,22 @@ func (op *opener) vmdk(b blob) (blob, error) {
 	return vmdk.Open(b, b.Size(), vmdk.Options{
 		Warn:   op.o.warn,
 		Extent: func(name string) (vmdk.File, error) { return op.beside(name) },
-		Parent: func(name string) (vmdk.File, error) { return op.parent(name) },
+		Parent: func(name, cid string) (vmdk.File, error) {
+			return op.parent(wanted{[]string{name}, func(b blob) bool {
+				im, ok := b.(*vmdk.Image)
+				return ok && im.CID() == cid
+			}})
+		},
 	})
 }
 
 func (op *opener) vhdx(b blob) (blob, error) {
-	return vhdx.Open(b, b.Size(), vhdx.Options{Warn: op.o.warn, Parent: func(names []string) (vhdx.Parent, error) { return op.parent(names...) }})
+	return vhdx.Open(b, b.Size(), vhdx.Options{Warn: op.o.warn, Parent: func(names, ids []string) (vhdx.Parent, error) {
+		return op.parent(wanted{names, func(b blob) bool {
+			im, ok := b.(*vhdx.Image)
+			return ok && slices.Contains(ids, im.ID())
+		}})
+	}})
 }
 
 func (op *opener) vdi(b blob) (blob, error) { return vdi.Open(b) }

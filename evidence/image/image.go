@@ -15,6 +15,7 @@ package image
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -117,13 +118,20 @@ func open(ctx context.Context, path string, o Options, depth int) (*disk, error)
 	if err != nil {
 		return nil, err
 	}
-	o.identity = f.identity()
+	if o.CacheDir != "" {
+		o.identity = f.identity()
+	}
 	op := &opener{ctx: ctx, path: path, o: o, depth: depth, device: f.device, about: Description{Files: 1}}
 	op.open = append(op.open, f)
 	b, err := op.join(f)
 	if err != nil {
 		op.close()
 		return nil, err
+	}
+	if p, ok := b.(*parts); ok && op.o.identity != "" {
+		for _, f := range p.files[1:] {
+			op.o.identity += "\n" + f.identity()
+		}
 	}
 	d, err := op.unwrap(b)
 	if err != nil {
@@ -139,8 +147,11 @@ func (op *opener) unwrap(b blob) (*disk, error) {
 	if _, ok := b.(*parts); ok {
 		formats = append(formats, "split")
 	}
-	done := func(b blob, format string) *disk {
-		return &disk{b, strings.Join(append(formats, format), "+"), op, op.about}
+	done := func(b blob, format string) (*disk, error) {
+		if op.o.Snapshot != "" && op.about.Loaded == "" {
+			return nil, fmt.Errorf("%q is a %s image: %q: %w", op.path, format, op.o.Snapshot, ErrNoSnapshot)
+		}
+		return &disk{b, strings.Join(append(formats, format), "+"), op, op.about}, nil
 	}
 	for range maxWraps {
 		head, err := readHead(b)
@@ -155,7 +166,7 @@ func (op *opener) unwrap(b blob) (*disk, error) {
 			if err != nil {
 				return nil, fmt.Errorf("opening %q: %w", op.path, err)
 			}
-			return done(inner, c.name), nil
+			return done(inner, c.name)
 		}
 		w := recognise(b, head)
 		if w == nil {
@@ -175,9 +186,9 @@ func (op *opener) unwrap(b blob) (*disk, error) {
 		b, formats = inner, append(formats, w.name)
 	}
 	if op.device && len(formats) == 0 {
-		return done(b, "device"), nil
+		return done(b, "device")
 	}
-	return done(b, "raw"), nil
+	return done(b, "raw")
 }
 
 // wrapper is one way in which a disk may be wrapped.
@@ -246,8 +257,18 @@ func (f *file) identity() string {
 	if err != nil || statErr != nil || f.device {
 		return ""
 	}
-	return fmt.Sprintf("%s\n%d\n%d", path, st.Size(), st.ModTime().UnixNano())
+	// A copy that kept size and time is told by its ends.
+	sum := sha256.New()
+	for _, off := range []int64{0, max(0, st.Size()-identityEnds)} {
+		if _, err := io.Copy(sum, io.NewSectionReader(f, off, identityEnds)); err != nil {
+			return ""
+		}
+	}
+	return fmt.Sprintf("%s\n%d\n%d\n%x", path, st.Size(), st.ModTime().UnixNano(), sum.Sum(nil))
 }
+
+// identityEnds is how much of a file's beginning and end tells it from others.
+const identityEnds = 64 << 10
 
 // openFile opens a regular file or a block device; anything else, a pipe for
 // one, is refused before it is opened.

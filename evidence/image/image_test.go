@@ -371,10 +371,27 @@ func TestParents(t *testing.T) {
 	imagetest.Run(t, "qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", mid, top)
 	imagetest.Run(t, "qemu-io", "-c", "write -P 7 100k 9k", top)
 	copy(d[100<<10:], bytes.Repeat([]byte{7}, 9<<10))
-	for _, parents := range [][]string{nil, {mid}, {top, mid}} {
-		if _, err := Open(context.Background(), top, Options{Parents: parents}); !errors.Is(err, evidence.ErrUnsupported) || !strings.Contains(err.Error(), "base.raw") && parents != nil {
+	for _, parents := range [][]string{nil, {mid}, {top, mid}} { // what isn't the parent's is read all the same
+		var warned []error
+		im, err := Open(context.Background(), top, Options{Parents: parents, Warn: func(err error) { warned = append(warned, err) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, 9<<10)
+		if _, err := im.ReadAt(b, 100<<10); err != nil && err != io.EOF || !bytes.Equal(b, d[100<<10:][:len(b)]) && b[0] != 7 {
+			t.Errorf("parents %q: own bytes: %v", parents, err)
+		}
+		missing := "mid.qcow2"
+		if parents != nil {
+			missing = "base.raw"
+		}
+		if _, err := im.ReadAt(b, 1<<20); !errors.Is(err, evidence.ErrUnsupported) || !strings.Contains(err.Error(), missing) {
 			t.Errorf("parents %q: %v", parents, err)
 		}
+		if len(warned) != 1 || !strings.Contains(warned[0].Error(), missing) {
+			t.Errorf("parents %q: warned of %v", parents, warned)
+		}
+		im.Close()
 	}
 	im, err := Open(context.Background(), top, Options{Parents: []string{base, mid, top}})
 	if err != nil {
@@ -384,6 +401,81 @@ func TestParents(t *testing.T) {
 	imagetest.Compare(t, im, d)
 	if a := Describe(im); a.Format != "qcow2" || a.Files != 2 || len(a.Parents) != 2 {
 		t.Errorf("%+v", a)
+	}
+}
+
+// TestParentByID opens a VMDK that holds changes: its parent under another name,
+// and one that was written to since.
+func TestParentByID(t *testing.T) {
+	dir := t.TempDir()
+	d := sparseDisk()[:3<<20]
+	raw, base, renamed, top := imagetest.Write(t, "raw", d), filepath.Join(dir, "base.vmdk"), filepath.Join(dir, "copy of it.vmdk"), filepath.Join(dir, "top.vmdk")
+	imagetest.Run(t, "qemu-img", "convert", "-f", "raw", "-O", "vmdk", raw, base)
+	imagetest.Run(t, "qemu-img", "create", "-q", "-f", "vmdk", "-F", "vmdk", "-b", base, top)
+	imagetest.Run(t, "qemu-io", "-c", "write -P 7 100k 9k", top)
+	want := bytes.Clone(d)
+	copy(want[100<<10:], bytes.Repeat([]byte{7}, 9<<10))
+	read := func(parents ...string) (Image, []error) {
+		var warned []error
+		im, err := Open(context.Background(), top, Options{Parents: parents, Warn: func(err error) { warned = append(warned, err) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { im.Close() })
+		return im, warned
+	}
+	im, warned := read(raw, base)
+	if imagetest.Compare(t, im, want); len(warned) > 0 {
+		t.Errorf("warned of %v", warned)
+	}
+	if err := os.Rename(base, renamed); err != nil {
+		t.Fatal(err)
+	}
+	im, warned = read(raw, renamed)
+	if imagetest.Compare(t, im, want); len(warned) > 0 || Describe(im).Parents[0] != renamed {
+		t.Errorf("renamed: %+v, warned of %v", Describe(im), warned)
+	}
+	imagetest.Run(t, "qemu-io", "-c", "write -P 8 0 1k", renamed)
+	if im, warned = read(raw, renamed); len(warned) != 1 || len(Describe(im).Parents) != 0 {
+		t.Errorf("changed and renamed: %+v, warned of %v", Describe(im), warned)
+	}
+	if err := os.Rename(renamed, base); err != nil {
+		t.Fatal(err)
+	}
+	copy(want, bytes.Repeat([]byte{8}, 1<<10))
+	im, warned = read(raw, base)
+	if imagetest.Compare(t, im, want); len(warned) != 1 || !strings.Contains(warned[0].Error(), "its id is another one") {
+		t.Errorf("changed: warned of %v", warned)
+	}
+}
+
+// TestSnapshots lists and opens internal snapshots.
+func TestSnapshots(t *testing.T) {
+	d := sparseDisk()[:3<<20]
+	raw, path := imagetest.Write(t, "raw", d), filepath.Join(t.TempDir(), "disk.qcow2")
+	imagetest.Run(t, "qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, path)
+	imagetest.Run(t, "qemu-img", "snapshot", "-c", "2", path)
+	imagetest.Run(t, "qemu-io", "-c", "write -P 7 0 9k", path)
+	imagetest.Run(t, "qemu-img", "snapshot", "-c", "later", path)
+	imagetest.Run(t, "qemu-io", "-c", "write -P 8 0 9k", path)
+	for snapshot, want := range map[string]byte{"": 8, "2": 7, "later": 7, "1": d[0]} { // an id goes before a name
+		im, err := Open(context.Background(), path, Options{Snapshot: snapshot})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, 1)
+		if _, err := im.ReadAt(b, 0); err != nil || b[0] != want {
+			t.Errorf("snapshot %q: %x, %v", snapshot, b, err)
+		}
+		if a := Describe(im); len(a.Snapshots) != 2 || a.Snapshots[1].Name != "later" || (a.Loaded == "") != (snapshot == "") {
+			t.Errorf("snapshot %q: %+v", snapshot, a)
+		}
+		im.Close()
+	}
+	for _, p := range []string{path, raw} {
+		if _, err := Open(context.Background(), p, Options{Snapshot: "none"}); !errors.Is(err, ErrNoSnapshot) {
+			t.Errorf("%s: %v", p, err)
+		}
 	}
 }
 

@@ -6,6 +6,9 @@ const (
 	magic = "QFI\xfb"
 
 	headerV3 = 104 // the least of version 3
+
+	extensionDataFile = 0x44415441 // name of an external data file
+	maxExtensions     = 32         // there are six kinds
 )
 
 // Incompatible features (version 3).

@@ -11,6 +11,9 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"io/fs"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -68,6 +71,7 @@ type Image struct {
 	compression byte
 	backing     Backing
 	snapshots   []Snapshot
+	loaded      string // id of the chosen one
 
 	tables    *piece.Table
 	clusters  *piece.Cache[int64] // unpacked, by offset on the disk
@@ -77,6 +81,9 @@ type Image struct {
 
 // Is reports whether a file that begins with head is an image of any version.
 func Is(head []byte) bool { return len(head) >= 8 && string(head[:4]) == magic }
+
+// ErrNoSnapshot says that an image has no internal snapshot of the wanted name.
+var ErrNoSnapshot = fmt.Errorf("no such internal snapshot: %w", fs.ErrNotExist)
 
 // Open reads the header of an image of fileSize bytes. It returns
 // evidence.ErrFormat for another format.
@@ -119,6 +126,9 @@ func (im *Image) Size() int64 { return im.size }
 // Snapshots returns the internal snapshots, in the image's order.
 func (im *Image) Snapshots() []Snapshot { return im.snapshots }
 
+// Loaded returns the id of the internal snapshot that is read, or "".
+func (im *Image) Loaded() string { return im.loaded }
+
 // header is what is needed of the file's header and not kept.
 type header struct {
 	incompatible uint64
@@ -126,6 +136,7 @@ type header struct {
 	backingSize  uint32
 	snapshots    uint32
 	snapshotsOff uint64
+	length       uint32 // of the header; extensions follow it
 }
 
 func (im *Image) readHeader() (header, error) {
@@ -168,7 +179,8 @@ func (im *Image) decodeV2(c *bin.Cursor, h *header) (encryption uint32) {
 	if im.version == 3 {
 		h.incompatible = c.U64()
 		c.Skip(8 + 8 + 4) // compatible_features, autoclear_features, refcount_order
-		if length := c.U32(); length > headerV3 && h.incompatible&incompatCompression != 0 {
+		h.length = c.U32()
+		if h.length > headerV3 && h.incompatible&incompatCompression != 0 {
 			im.compression = c.U8()
 		}
 	}
@@ -199,11 +211,11 @@ func (im *Image) decodeV1(c *bin.Cursor, h *header) (encryption uint32) {
 func (im *Image) checkHeader(h header, encryption uint32) error {
 	switch unknown := h.incompatible &^ supportedIncompat; {
 	case unknown&incompatExternalData != 0:
-		return fmt.Errorf("data in another file: %w", evidence.ErrUnsupported)
+		return fmt.Errorf("the data is in another file, %q, which is a raw image on its own: %w", im.dataFile(h), evidence.ErrUnsupported)
 	case unknown != 0:
 		return fmt.Errorf("incompatible features %#x: %w", unknown, evidence.ErrUnsupported)
 	case encryption != encryptionNone:
-		return fmt.Errorf("an encrypted image: %w", evidence.ErrUnsupported)
+		return fmt.Errorf("an image encrypted with %s: %w", encryptionName(encryption), evidence.ErrUnsupported)
 	case im.compression != compressionDeflate && im.compression != compressionZstd:
 		return fmt.Errorf("compression type %d: %w", im.compression, evidence.ErrUnsupported)
 	case im.clusterBits < minClusterBits || im.clusterBits > maxClusterBits:
@@ -216,6 +228,40 @@ func (im *Image) checkHeader(h header, encryption uint32) error {
 		return fmt.Errorf("L1 table of %d entries at offset %#x: %w", im.l1Size, uint64(im.l1), evidence.ErrCorrupt)
 	}
 	return nil
+}
+
+func encryptionName(method uint32) string {
+	switch method {
+	case 1:
+		return "AES"
+	case 2:
+		return "LUKS"
+	}
+	return fmt.Sprintf("method %d", method)
+}
+
+// dataFile returns the name of the file that has the data, from the header's extensions.
+func (im *Image) dataFile(h header) string {
+	off := int64(h.length)
+	for range maxExtensions {
+		b := make([]byte, 8)
+		if piece.Full(im.r, b, off) != nil {
+			break
+		}
+		kind, size := binary.BigEndian.Uint32(b), binary.BigEndian.Uint32(b[4:])
+		if kind == 0 || size > maxBackingName {
+			break
+		}
+		if kind == extensionDataFile {
+			name := make([]byte, size)
+			if piece.Full(im.r, name, off+8) != nil {
+				break
+			}
+			return string(name)
+		}
+		off += 8 + (int64(size)+7)&^7
+	}
+	return ""
 }
 
 // readSnapshots lists the snapshot table. What was read is kept beside an error.
@@ -255,18 +301,27 @@ func (im *Image) readSnapshots(h header) error {
 	return nil
 }
 
-// choose takes the tables of a snapshot in place of the image's own.
+// choose takes the tables of a snapshot in place of the image's own. As with
+// qemu-img, what is wanted is an id or else a name.
 func (im *Image) choose(snapshot string) error {
 	if snapshot == "" {
 		return nil
 	}
-	for _, s := range im.snapshots {
-		if s.ID == snapshot || s.Name == snapshot {
-			im.l1, im.l1Size, im.size = s.l1, s.l1Size, s.Size
+	for _, is := range []func(Snapshot) bool{
+		func(s Snapshot) bool { return s.ID == snapshot },
+		func(s Snapshot) bool { return s.Name == snapshot },
+	} {
+		if i := slices.IndexFunc(im.snapshots, is); i >= 0 {
+			s := im.snapshots[i]
+			im.l1, im.l1Size, im.size, im.loaded = s.l1, s.l1Size, s.Size, s.ID
 			return nil
 		}
 	}
-	return fmt.Errorf("qcow2: no internal snapshot %q", snapshot)
+	var names []string
+	for _, s := range im.snapshots {
+		names = append(names, fmt.Sprintf("%s (%s)", s.ID, s.Name))
+	}
+	return fmt.Errorf("qcow2: %q: %w; the image has %d: %s", snapshot, ErrNoSnapshot, len(names), strings.Join(names, ", "))
 }
 
 func (im *Image) openBacking(h header, o Options) error {

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"strings"
 	"unicode/utf16"
 
 	"lagan/evidence"
@@ -33,9 +34,9 @@ type Parent interface {
 
 // Options apply to the opening of a disk.
 type Options struct {
-	// Parent returns the disk that is named by the first of these, strings out
-	// of evidence, that it knows. Where it is nil, a differencing disk is refused.
-	Parent func(names []string) (Parent, error)
+	// Parent returns the disk that has one of these names, strings out of
+	// evidence, and one of these ids. Where it is nil, a differencing disk is refused.
+	Parent func(names, ids []string) (Parent, error)
 	// Warn, if set, is told of what was read past.
 	Warn func(error)
 }
@@ -56,6 +57,7 @@ type Image struct {
 	bat        int64
 	batSize    int64 // bytes
 	parent     Parent
+	id         string
 	replayed   int // log entries
 	table      *piece.Table
 }
@@ -77,6 +79,7 @@ func Open(r io.ReaderAt, size int64, o Options) (*Image, error) {
 	if err != nil {
 		return nil, fmt.Errorf("vhdx: %w", err)
 	}
+	im.id = h.dataID.String()
 	if h.logID != (guidBytes{}) {
 		l, err := replay(r, size, h, o)
 		if err != nil {
@@ -98,6 +101,10 @@ func Open(r io.ReaderAt, size int64, o Options) (*Image, error) {
 // Size returns the number of bytes of the disk.
 func (im *Image) Size() int64 { return im.size }
 
+// ID returns the DataWriteGuid, as a parent locator writes it: a disk that holds
+// the changes of this one names it.
+func (im *Image) ID() string { return im.id }
+
 // Replayed returns the number of log entries that were replayed.
 func (im *Image) Replayed() int { return im.replayed }
 
@@ -115,6 +122,11 @@ func guid(s string) guidBytes {
 	return g
 }
 
+// String writes a GUID as a parent locator has it.
+func (g guidBytes) String() string {
+	return fmt.Sprintf("{%08x-%04x-%04x-%x-%x}", binary.LittleEndian.Uint32(g[:]), binary.LittleEndian.Uint16(g[4:]), binary.LittleEndian.Uint16(g[6:]), g[8:10], g[10:])
+}
+
 // sumOK compares the CRC-32C of b, taken with its own field as zero.
 func sumOK(b []byte) bool {
 	want := binary.LittleEndian.Uint32(b[offChecksum:])
@@ -126,6 +138,7 @@ func sumOK(b []byte) bool {
 // header is what is needed of the file's current header.
 type header struct {
 	sequence  uint64
+	dataID    guidBytes // changes when the disk's content does
 	logID     guidBytes
 	logOff    int64
 	logLength int64
@@ -143,7 +156,8 @@ func readHeader(r io.ReaderAt) (header, error) {
 		c := bin.LE(b)
 		c.Skip(8)
 		h := header{sequence: c.U64()}
-		c.Skip(16 + 16) // FileWriteGuid, DataWriteGuid
+		c.Skip(16) // FileWriteGuid
+		h.dataID = guidBytes(c.Bytes(16))
 		h.logID = guidBytes(c.Bytes(16))
 		c.Skip(2) // LogVersion
 		if version := c.U16(); version != 1 {
@@ -251,12 +265,12 @@ func (im *Image) setShape(items map[guidBytes][]byte, o Options) error {
 	if flags&flagHasParent == 0 {
 		return nil
 	}
-	names := parentNames(items[itemParentLocator])
+	names, ids := parentNames(items[itemParentLocator])
 	if o.Parent == nil {
 		return fmt.Errorf("the disk holds only what differs from its parent %q: %w", names, evidence.ErrUnsupported)
 	}
 	var err error
-	if im.parent, err = o.Parent(names); err != nil {
+	if im.parent, err = o.Parent(names, ids); err != nil {
 		return fmt.Errorf("parent %q: %w", names, err)
 	}
 	return nil
@@ -270,23 +284,25 @@ func first(b []byte, n int) []byte {
 	return b[:n]
 }
 
-// parentNames returns the paths of a parent locator: its values whose keys end in "path".
-func parentNames(b []byte) []string {
+// parentNames returns the paths in a parent locator, and the ids that the
+// parent's DataWriteGuid may be.
+func parentNames(b []byte) (names, ids []string) {
 	c := bin.LE(b)
 	c.Skip(16 + 2) // LocatorType, Reserved
-	var names []string
 	for range c.U16() {
 		keyOff, valueOff := c.U32(), c.U32()
 		keyLen, valueLen := c.U16(), c.U16()
 		if c.Err() != nil {
 			break
 		}
-		key, value := text(b, keyOff, keyLen), text(b, valueOff, valueLen)
-		if key == "relative_path" || key == "absolute_win32_path" || key == "volume_path" {
+		switch key, value := text(b, keyOff, keyLen), text(b, valueOff, valueLen); key {
+		case "relative_path", "absolute_win32_path", "volume_path":
 			names = append(names, value)
+		case "parent_linkage", "parent_linkage2":
+			ids = append(ids, strings.ToLower(value))
 		}
 	}
-	return names
+	return names, ids
 }
 
 func text(b []byte, off uint32, length uint16) string {

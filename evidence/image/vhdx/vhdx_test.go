@@ -151,7 +151,9 @@ func TestParent(t *testing.T) {
 	binary.LittleEndian.PutUint64(b[2*mib+8:], blockNotPresent)
 	b = append(b, bytes.Repeat([]byte{0xaa}, mib)...)
 	binary.LittleEndian.PutUint64(b[2*mib+perBitmap*8:], 4*mib|blockPresent)
-	im, err := openBytes(b, Options{Parent: func([]string) (Parent, error) { return bytes.NewReader(bytes.Repeat([]byte{9}, 2*mib-100)), nil }})
+	im, err := openBytes(b, Options{Parent: func([]string, []string) (Parent, error) {
+		return bytes.NewReader(bytes.Repeat([]byte{9}, 2*mib-100)), nil
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,7 +239,7 @@ func FuzzMetadata(f *testing.F) {
 		copy(b[mib:mib+64*kib], table)
 		copy(b[mib+64*kib:2*mib], items)
 		copy(b[2*mib:3*mib], bat)
-		im, err := openBytes(b, Options{Parent: func([]string) (Parent, error) { return bytes.NewReader(items), nil }})
+		im, err := openBytes(b, Options{Parent: func([]string, []string) (Parent, error) { return bytes.NewReader(items), nil }})
 		if err != nil {
 			imagetest.Fuzz(t, nil, err)
 			return

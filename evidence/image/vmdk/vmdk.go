@@ -1,11 +1,11 @@
 // Package vmdk reads VMware's virtual disks: sparse extents (also
-// stream-optimised and ESX copy-on-write ones), flat extents, and descriptors that
-// join several files. A disk that holds only what differs from a parent is read
+// stream-optimised ones, and ESXi's copy-on-write and SESparse), flat extents, and
+// descriptors that join several files. A disk that holds only what differs from a parent is read
 // where the caller gives the parent.
 //
 // Input is hostile: no panic, no endless loop, no allocation sized by the
 // file; fuzzed. A stream that was cut off before its tables is read by its
-// markers. Not read, and said: SESparse, raw device mappings, encryption.
+// markers. Not read, and said: raw device mappings, an SESparse journal.
 package vmdk
 
 import (
@@ -30,8 +30,9 @@ type Options struct {
 	// Extent returns a file that the descriptor names, a string out of
 	// evidence. Where it is nil, a disk of several files is refused.
 	Extent func(name string) (File, error)
-	// Parent returns the disk that this one holds the changes of.
-	Parent func(name string) (File, error)
+	// Parent returns the disk that this one holds the changes of, by the name
+	// and the content id that it had.
+	Parent func(name, cid string) (File, error)
 	// Warn, if set, is told of what was read past.
 	Warn func(error)
 }
@@ -48,6 +49,7 @@ type Image struct {
 	extents []extent // in the order of the disk, without gaps
 	grain   int64    // the largest of packed grains, or 0
 	kind    string
+	cid     string
 }
 
 // extent is a part of the disk.
@@ -83,7 +85,7 @@ func Open(r io.ReaderAt, size int64, o Options) (*Image, error) {
 	case bytes.HasPrefix(head, []byte(magicCOW)):
 		err = im.openCOW(r, size, o)
 	case bytes.HasPrefix(head, []byte(magicSESparse)):
-		err = fmt.Errorf("SESparse: %w", evidence.ErrUnsupported)
+		err = im.openSESparse(r, o)
 	default:
 		err = evidence.ErrFormat
 	}
@@ -98,6 +100,10 @@ func (im *Image) Size() int64 { return im.size }
 
 // Kind returns the createType of the descriptor, such as "streamOptimized", or "".
 func (im *Image) Kind() string { return im.kind }
+
+// CID returns the content id of the descriptor, in lower-case hex, or "": a disk
+// that holds the changes of this one names it.
+func (im *Image) CID() string { return im.cid }
 
 // ReadAt implements io.ReaderAt.
 func (im *Image) ReadAt(p []byte, off int64) (int, error) {
@@ -132,6 +138,16 @@ func (im *Image) add(size int64, locate func(int64) (piece.Extent, error)) error
 	return nil
 }
 
+// openSESparse opens an SESparse file as a disk on its own.
+func (im *Image) openSESparse(r io.ReaderAt, o Options) error {
+	s, err := readSESparse(r, o)
+	if err != nil {
+		return err
+	}
+	o.warn(fmt.Errorf("vmdk: an SESparse file without its descriptor: what its parent has reads as zeros: give the small .vmdk beside it: %w", evidence.ErrUnsupported))
+	return im.add(s.capacity, s.locate)
+}
+
 // openMonolithic opens a sparse extent that is a disk on its own.
 func (im *Image) openMonolithic(r io.ReaderAt, size int64, o Options) error {
 	s, err := openSparse(r, size, o)
@@ -163,15 +179,15 @@ func (im *Image) readDescriptor(text []byte, o Options, parent *File) error {
 			values[strings.ToLower(strings.TrimSpace(k))] = strings.Trim(strings.TrimSpace(v), `"`)
 		}
 	}
-	im.kind = values["createtype"]
+	im.kind, im.cid = values["createtype"], strings.ToLower(values["cid"])
 	if cid := strings.ToLower(values["parentcid"]); cid == "" || cid == noParent {
 		return nil
 	}
-	hint := values["parentfilenamehint"]
+	hint, cid := values["parentfilenamehint"], strings.ToLower(values["parentcid"])
 	if o.Parent == nil {
 		return fmt.Errorf("the disk holds only what differs from its parent %q: %w", hint, evidence.ErrUnsupported)
 	}
-	p, err := o.Parent(hint)
+	p, err := o.Parent(hint, cid)
 	if err != nil {
 		return fmt.Errorf("parent %q: %w", hint, err)
 	}
@@ -240,7 +256,7 @@ func (im *Image) addExtent(x extentLine, parent File, o Options) error {
 	switch x.kind {
 	case "ZERO":
 		return im.add(size, func(int64) (piece.Extent, error) { return piece.Extent{Len: size}, nil })
-	case "FLAT", "VMFS", "SPARSE", "VMFSSPARSE":
+	case "FLAT", "VMFS", "SPARSE", "VMFSSPARSE", "SESPARSE":
 	default:
 		return fmt.Errorf("type %s: %w", x.kind, evidence.ErrUnsupported)
 	}
@@ -258,6 +274,13 @@ func (im *Image) addExtent(x extentLine, parent File, o Options) error {
 		}
 	}
 	switch x.kind {
+	case "SESPARSE":
+		s, err := readSESparse(f, o)
+		if err != nil {
+			return err
+		}
+		s.parent, s.parentOff = parent, start
+		return im.add(size, s.locate)
 	case "SPARSE":
 		s, err := openSparse(f, f.Size(), o)
 		if err != nil {

@@ -99,7 +99,7 @@ func TestParent(t *testing.T) {
 	if _, err := openPath(t, path, Options{}); !errors.Is(err, evidence.ErrUnsupported) || !strings.Contains(err.Error(), "parent") {
 		t.Errorf("without its parent: %v", err)
 	}
-	im, err := openPath(t, path, Options{Parent: func(string) (File, error) { return bytes.NewReader(disk), nil }})
+	im, err := openPath(t, path, Options{Parent: func(string, string) (File, error) { return bytes.NewReader(disk), nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +206,8 @@ func TestRefused(t *testing.T) {
 		"grain":         {put(20, 3), evidence.ErrCorrupt, "grains of 3"},
 		"grain of 1T":   {put(24, 1), evidence.ErrCorrupt, "grains"},
 		"capacity":      {put(19, 0xff), evidence.ErrCorrupt, "capacity"},
-		"SESparse":      {[]byte(magicSESparse + strings.Repeat("x", 30)), evidence.ErrUnsupported, "SESparse"},
+		"SESparse":      {[]byte(magicSESparse + strings.Repeat("x", 300)), evidence.ErrUnsupported, "SESparse of version"},
+		"SESparse, cut": {[]byte(magicSESparse + strings.Repeat("x", 30)), evidence.ErrCorrupt, "SESparse"},
 		"no extents":    {text("version=1"), evidence.ErrCorrupt, "no extents"},
 		"device":        {text(`RW 100 VMFSRDM "x"`), evidence.ErrUnsupported, "VMFSRDM"},
 		"other file":    {text(`RW 100 FLAT "x-flat.vmdk" 0`), evidence.ErrUnsupported, "x-flat.vmdk"},
@@ -222,6 +223,7 @@ func TestRefused(t *testing.T) {
 func FuzzOpen(f *testing.F) {
 	f.Add(tiny())
 	f.Add(cow())
+	f.Add(seFile(make([]byte, 3*4096)))
 	stream := tiny()
 	binary.LittleEndian.PutUint32(stream[8:], flagCompressed|flagMarkers)
 	binary.LittleEndian.PutUint64(stream[56:], gdAtEnd)
