@@ -10,8 +10,6 @@ import (
 	"fmt"
 	"hash"
 	"io"
-
-	"lagan/evidence/image"
 )
 
 // Hashes are the digests of a disk's bytes, unpacked, in hex.
@@ -37,7 +35,8 @@ func (h Hashes) Differ() []string {
 // goroutine of its own, while the next is read.
 const hashBlock = 4 << 20
 
-// Hash reads a whole disk once and returns its hashes.
+// Hash reads a whole disk once and returns its hashes; none, and a gap, where
+// some of it can't be read.
 func (n *Node) Hash(ctx context.Context, e *Evidence) (Hashes, error) {
 	if e.image == nil {
 		return Hashes{}, fmt.Errorf("%s is a folder, which has no hash", e.Path)
@@ -66,9 +65,13 @@ func (n *Node) Hash(ctx context.Context, e *Evidence) (Hashes, error) {
 	for _, f := range feeds {
 		close(f)
 	}
+	if err != nil && ctx.Err() == nil { // a gap: the hashes of a part would be none of the disk
+		n.gaps.add(Gap{Evidence: e.Name, Message: err.Error()})
+		return Hashes{Stored: e.Stored}, nil
+	}
 	h := Hashes{
 		MD5: hex.EncodeToString(sums[0].Sum(nil)), SHA1: hex.EncodeToString(sums[1].Sum(nil)), SHA256: hex.EncodeToString(sums[2].Sum(nil)),
-		Stored: image.Describe(e.image).Hashes,
+		Stored: e.Stored,
 	}
 	if err == nil {
 		for _, name := range h.Differ() {

@@ -22,6 +22,9 @@ type MountOption struct {
 type mounted struct {
 	place
 	path string
+	from string // who says so: "/etc/fstab", a unit, a layout, "--mount"
+	what string // the source as the table has it
+	v    *Volume
 }
 
 // join builds the node's one tree out of its volumes: the one that holds the
@@ -33,13 +36,13 @@ func (n *Node) join() {
 		return
 	}
 	j := &joiner{n: n, tree: newJoined(root.FS, top)}
-	j.note(root, top, "/")
+	j.note(root, top, mountEntry{where: "/", from: "what it holds"})
 	if data.where != "" {
 		j.mount(data.v, data.mountEntry)
 	}
 	for _, m := range n.options.Mounts {
 		if m.Path != "/" && m.Path != data.where && m.Volume <= len(n.Volumes) && n.Volumes[m.Volume-1].FS != nil {
-			j.mount(n.Volumes[m.Volume-1], mountEntry{where: m.Path})
+			j.mount(n.Volumes[m.Volume-1], mountEntry{where: m.Path, from: "--mount"})
 		}
 	}
 	table := append(n.mountTable(root, top), n.layout()...)
@@ -62,11 +65,19 @@ type joiner struct {
 }
 
 // note remembers where a directory of a volume is shown.
-func (j *joiner) note(v *Volume, dir evidence.Ino, path string) {
+func (j *joiner) note(v *Volume, dir evidence.Ino, m mountEntry) {
 	if v.MountPoint == "" {
-		v.MountPoint = path
+		v.MountPoint = m.where
 	}
-	j.n.mounts = append(j.n.mounts, mounted{place{v.FS, dir}, path})
+	j.n.mounts = append(j.n.mounts, mounted{place{v.FS, dir}, m.where, m.from, shown(m), v})
+}
+
+// shown names what an entry shows, beside its volume.
+func shown(m mountEntry) string {
+	if o, ok := subvolumeOption(m); ok {
+		return o
+	}
+	return m.dir
 }
 
 // entry mounts what one line of a mount table names, if it is among the evidence.
@@ -99,7 +110,7 @@ func (j *joiner) mount(v *Volume, m mountEntry) {
 		j.n.gap(v.Index, "mounting at "+m.where, err)
 		return
 	}
-	j.note(v, dir, m.where)
+	j.note(v, dir, m)
 }
 
 // bind shows a directory of the tree in a second place.
@@ -121,7 +132,7 @@ func (j *joiner) bind(m mountEntry) {
 		return
 	}
 	j.tree.mounts[at] = src
-	j.n.mounts = append(j.n.mounts, mounted{place{fsys, dir}, m.where})
+	j.n.mounts = append(j.n.mounts, mounted{place{fsys, dir}, m.where, m.from, m.source, nil})
 }
 
 // dataDisks places volumes that no table names and whose content says what
@@ -147,7 +158,7 @@ func (j *joiner) dataDisks() {
 			if there, err := evidence.List(j.tree, at); err != nil || len(there) > 0 {
 				break
 			}
-			j.mount(v, mountEntry{where: d.path})
+			j.mount(v, mountEntry{where: d.path, from: "what it holds"})
 			break
 		}
 	}
@@ -176,8 +187,11 @@ func (n *Node) findRoot() (v *Volume, dir evidence.Ino, data placed) {
 		if v.FS == nil {
 			continue
 		}
-		for _, dir := range rootDirs(v) {
+		for _, dir := range n.rootDirs(v) {
 			r := root{v, dir, rootScore(v.FS, dir)}
+			if n.standsBy(v) {
+				r.score-- // of two equal systems the one that was in use
+			}
 			if best.v == nil || r.score > best.score || (r.score == 0 && best.score == 0 && v.Size > best.v.Size) {
 				best = r
 			}
@@ -208,12 +222,12 @@ type placed struct {
 func (n *Node) placeOf(v *Volume) mountEntry {
 	for _, m := range n.options.Mounts {
 		if m.Volume == v.Index {
-			return mountEntry{where: m.Path}
+			return mountEntry{where: m.Path, from: "--mount"}
 		}
 	}
 	for _, f := range wrapping(v) {
 		if where := bare(v.FS, f.ino); where != "" {
-			return mountEntry{where: where, dir: f.path}
+			return mountEntry{where: where, dir: f.path, from: "what it holds"}
 		}
 	}
 	return mountEntry{}
@@ -222,7 +236,7 @@ func (n *Node) placeOf(v *Volume) mountEntry {
 // rootDirs lists the directories of a filesystem that may be a node's root: its
 // own, one that a copied tree lies in, that of each btrfs subvolume, and each
 // ostree deployment.
-func rootDirs(v *Volume) []evidence.Ino {
+func (n *Node) rootDirs(v *Volume) []evidence.Ino {
 	fsys := v.FS
 	var dirs []evidence.Ino
 	for _, f := range wrapping(v) {
@@ -235,40 +249,7 @@ func rootDirs(v *Volume) []evidence.Ino {
 			}
 		}
 	}
-	return append(dirs, ostreeDeployments(fsys)...)
-}
-
-// ostreeDeployments finds ostree/deploy/OS/deploy/CHECKSUM.N, the newest first:
-// of equal roots the first is taken.
-func ostreeDeployments(fsys evidence.FS) []evidence.Ino {
-	deploy, err := evidence.Resolve(fsys, fsys.Root(), "ostree/deploy", false)
-	if err != nil {
-		return nil
-	}
-	type deployment struct {
-		ino   evidence.Ino
-		mtime int64
-	}
-	var all []deployment
-	systems, _ := evidence.List(fsys, deploy) // what can't be read of it shows when the tree is walked
-	for _, os := range systems {
-		dir, err := evidence.Resolve(fsys, os.Ino, "deploy", false)
-		if err != nil {
-			continue
-		}
-		entries, _ := evidence.List(fsys, dir)
-		for _, d := range entries {
-			if info, err := fsys.Stat(d.Ino); err == nil && info.Type == evidence.TypeDir {
-				all = append(all, deployment{d.Ino, info.Mtime.UnixNano()})
-			}
-		}
-	}
-	slices.SortStableFunc(all, func(a, b deployment) int { return cmp.Compare(b.mtime, a.mtime) })
-	var out []evidence.Ino
-	for _, d := range all {
-		out = append(out, d.ino)
-	}
-	return out
+	return append(dirs, n.ostreeDeployments(fsys)...)
 }
 
 // rootSigns are what an operating system's root has, and how much each says.
@@ -319,46 +300,23 @@ func subvolume(v *Volume, m mountEntry) (evidence.Ino, error) {
 	return 0, fmt.Errorf("there is no subvolume %q", value)
 }
 
-// layout returns the mounts of distributions that keep no fstab for them, told
-// by the names that their partitions always have.
-func (n *Node) layout() []mountEntry {
-	bind := []string{"bind"}
-	var out []mountEntry
-	if n.hasPartition("BOTTLEROCKET-DATA") { // bottlerocket-os: packages/release, *.mount
-		out = append(out, mountEntry{source: "PARTLABEL=BOTTLEROCKET-DATA", where: "/local"},
-			mountEntry{source: "/local/var", where: "/var", options: bind},
-			mountEntry{source: "/local/opt", where: "/opt", options: bind},
-			mountEntry{source: "/local/mnt", where: "/mnt", options: bind})
-	}
-	if n.hasPartition("STATE") && n.hasPartition("ROOT-A") { // Container-Optimized OS: chromeos_startup
-		out = append(out, mountEntry{source: "PARTLABEL=STATE", where: "/mnt/stateful_partition"},
-			mountEntry{source: "/mnt/stateful_partition/var", where: "/var", options: bind},
-			mountEntry{source: "/mnt/stateful_partition/home", where: "/home", options: bind})
-	}
-	if n.hasPartition("USR-A") { // Flatcar: the update engine's partition table
-		out = append(out, mountEntry{source: "PARTLABEL=USR-A", where: "/usr"}, mountEntry{source: "PARTLABEL=OEM", where: "/oem"})
-	}
-	if n.isTalos() {
-		out = append(out, mountEntry{source: "PARTLABEL=EPHEMERAL", where: "/var"}, mountEntry{source: "PARTLABEL=STATE", where: "/system/state"})
-	}
-	for _, v := range n.Volumes { // ostree: all deployments of one system share its /var
-		if v.FS == nil || v.MountPoint != "/" {
-			continue
+// Mount says what the node's tree shows at a path.
+type Mount struct {
+	Path   string
+	Volume int    // its index; 0 for a folder of the tree that is shown a second time
+	What   string // of the volume: a folder or subvolume; the folder of the tree; "" all of the volume
+	From   string // who says so: "/etc/fstab", a unit, "--mount", a distribution's layout, "what it holds"
+}
+
+// Mounts returns what the node's tree is made of, "/" first.
+func (n *Node) Mounts() []Mount {
+	var out []Mount
+	for _, m := range n.mounts {
+		x := Mount{Path: m.path, What: m.what, From: m.from}
+		if m.v != nil {
+			x.Volume = m.v.Index
 		}
-		if deploy, err := evidence.Resolve(v.FS, v.FS.Root(), "ostree/deploy", false); err == nil {
-			systems, _ := evidence.List(v.FS, deploy)
-			for _, os := range systems {
-				out = append(out, mountEntry{source: "UUID=" + v.Description.UUID, dir: "ostree/deploy/" + os.Name + "/var", where: "/var"})
-			}
-		}
+		out = append(out, x)
 	}
 	return out
 }
-
-func (n *Node) hasPartition(name string) bool {
-	return slices.ContainsFunc(n.Volumes, func(v *Volume) bool { return v.PartName == name })
-}
-
-// isTalos says whether the disk has the partitions of Talos Linux, whose root
-// is an archive in memory.
-func (n *Node) isTalos() bool { return n.hasPartition("EPHEMERAL") && n.hasPartition("STATE") }

@@ -3,12 +3,12 @@ package analyzer
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
 
 	"lagan/evidence"
-	"lagan/evidence/volume"
 )
 
 // maxConfigFile bounds the configuration files that are read whole: real ones have a few kilobytes.
@@ -21,6 +21,7 @@ type mountEntry struct {
 	dir     string // the folder of the volume that is shown; "" its root
 	fstype  string
 	options []string
+	from    string // who says so
 }
 
 func (m mountEntry) has(option string) bool { return slices.Contains(m.options, option) }
@@ -65,9 +66,10 @@ func unescapeOctal(s string) string {
 	return b.String()
 }
 
-// parseMountUnit reads a systemd.mount(5) unit.
-func parseMountUnit(b []byte) (mountEntry, bool) {
-	var m mountEntry
+// parseMountUnit reads a systemd.mount(5) unit with its drop-ins behind it; name
+// is the unit's, which says where it is mounted if nothing else does.
+func parseMountUnit(name string, b []byte) (mountEntry, bool) {
+	m := mountEntry{where: unitPath(strings.TrimSuffix(name, ".mount"))}
 	section := ""
 	for line := range strings.Lines(string(b)) {
 		line = strings.TrimSpace(line)
@@ -79,13 +81,9 @@ func parseMountUnit(b []byte) (mountEntry, bool) {
 		if !ok || section != "[Mount]" {
 			continue
 		}
-		switch v = strings.TrimSpace(v); strings.TrimSpace(k) {
+		switch v = strings.ReplaceAll(strings.TrimSpace(v), "%%", "%"); strings.TrimSpace(k) {
 		case "What":
 			m.source = v
-			if dev, ok := strings.CutPrefix(v, "/dev/disk/by-"); ok {
-				kind, value, _ := strings.Cut(dev, "/")
-				m.source = strings.ToUpper(kind) + "=" + value
-			}
 		case "Where":
 			m.where = v
 		case "Type":
@@ -97,17 +95,55 @@ func parseMountUnit(b []byte) (mountEntry, bool) {
 	return m, m.source != "" && strings.HasPrefix(m.where, "/")
 }
 
-// mountTable returns what the root filesystem says is mounted where.
+// unitPath undoes systemd-escape(1) --path: "-" is a slash, "\x2d" a dash.
+func unitPath(name string) string {
+	if name == "-" {
+		return "/"
+	}
+	return "/" + unescapeHex(strings.ReplaceAll(name, "-", "/"))
+}
+
+// unescapeHex undoes \xNN, as systemd and udev write what they don't allow.
+func unescapeHex(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if strings.HasPrefix(s[i:], `\x`) && i+4 <= len(s) {
+			if n, err := strconv.ParseUint(s[i+2:i+4], 16, 8); err == nil {
+				b.WriteByte(byte(n))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// mountTable returns what the root filesystem says is mounted where: its units
+// first, which systemd prefers to what it makes of fstab.
 func (n *Node) mountTable(root *Volume, top evidence.Ino) []mountEntry {
-	var table []mountEntry
+	table := n.mountUnits(root, top)
 	b, err := evidence.ReadFile(root.FS, top, "etc/fstab", maxConfigFile)
 	switch {
 	case err == nil:
-		table = parseFstab(b)
+		for _, m := range parseFstab(b) {
+			m.from = "/etc/fstab"
+			table = append(table, m)
+		}
 	case !errors.Is(err, fs.ErrNotExist):
 		n.gap(root.Index, "/etc/fstab", err)
 	}
-	for _, dir := range []string{"etc/systemd/system", "usr/lib/systemd/system", "run/systemd/generator"} {
+	return table
+}
+
+// unitDirs are where systemd looks for units; those before hide those behind.
+var unitDirs = []string{"etc/systemd/system", "run/systemd/system", "run/systemd/generator", "usr/local/lib/systemd/system", "usr/lib/systemd/system", "lib/systemd/system"}
+
+// mountUnits reads the mount units of the root filesystem.
+func (n *Node) mountUnits(root *Volume, top evidence.Ino) []mountEntry {
+	var table []mountEntry
+	seen := map[string]bool{}
+	for _, dir := range unitDirs {
 		ino, err := evidence.Resolve(root.FS, top, dir, true)
 		if err != nil {
 			continue // most nodes have no such folder
@@ -117,15 +153,20 @@ func (n *Node) mountTable(root *Volume, top evidence.Ino) []mountEntry {
 			n.gap(root.Index, "/"+dir, err)
 		}
 		for _, u := range units {
-			if !strings.HasSuffix(u.Name, ".mount") || u.Type == evidence.TypeSymlink {
+			if !strings.HasSuffix(u.Name, ".mount") || seen[u.Name] {
 				continue
 			}
-			b, err := evidence.ReadInode(root.FS, u.Ino, maxConfigFile)
+			seen[u.Name] = true
+			path := dir + "/" + u.Name
+			b, err := evidence.ReadFile(root.FS, top, path, maxConfigFile)
 			if err != nil {
-				n.gap(root.Index, "/"+dir+"/"+u.Name, err)
+				if u.Type != evidence.TypeSymlink { // one that leads to /dev/null masks the unit
+					n.gap(root.Index, "/"+path, err)
+				}
 				continue
 			}
-			if m, ok := parseMountUnit(b); ok {
+			if m, ok := parseMountUnit(u.Name, append(b, dropIns(root.FS, top, u.Name)...)); ok {
+				m.from = "/" + path
 				table = append(table, m)
 			}
 		}
@@ -133,60 +174,26 @@ func (n *Node) mountTable(root *Volume, top evidence.Ino) []mountEntry {
 	return table
 }
 
-// volumeNamed finds the volume that a mount table's source means.
-func (n *Node) volumeNamed(source string) *Volume {
-	kind, value, ok := strings.Cut(source, "=")
-	value = strings.Trim(value, `"`)
-	for _, v := range n.Volumes {
-		match := false
-		switch {
-		case !ok && strings.HasPrefix(source, "/dev/"):
-			match = devicePartition(source) == v.Number && v.Number > 0 || v.Scheme == volume.SchemeLVM && logicalVolume(source, v.PartName)
-		case kind == "UUID":
-			match = strings.EqualFold(value, v.Description.UUID)
-		case kind == "LABEL":
-			match = value == v.Description.Label && value != ""
-		case kind == "PARTUUID":
-			match = strings.EqualFold(value, v.PartUUID)
-		case kind == "PARTLABEL":
-			match = value == v.PartName
+// dropIns returns what is added to a unit in its folders UNIT.d, by name.
+func dropIns(fsys evidence.FS, top evidence.Ino, unit string) []byte {
+	paths := map[string]string{}
+	for _, dir := range unitDirs {
+		ino, err := evidence.Resolve(fsys, top, dir+"/"+unit+".d", true)
+		if err != nil {
+			continue
 		}
-		if match && value+source != "" {
-			return v
+		entries, _ := evidence.List(fsys, ino) // what can't be read of it shows when the tree is walked
+		for _, e := range entries {
+			if _, hidden := paths[e.Name]; !hidden && strings.HasSuffix(e.Name, ".conf") {
+				paths[e.Name] = dir + "/" + unit + ".d/" + e.Name
+			}
 		}
 	}
-	return nil
-}
-
-// logicalVolume says whether a device's name is that of GROUP/NAME: /dev/GROUP/NAME, or
-// /dev/mapper/GROUP-NAME with the dashes of both doubled, as the device mapper names them.
-func logicalVolume(dev, name string) bool {
-	group, lv, _ := strings.Cut(name, "/")
-	double := func(s string) string { return strings.ReplaceAll(s, "-", "--") }
-	return dev == "/dev/"+name || dev == "/dev/mapper/"+double(group)+"-"+double(lv)
-}
-
-// devicePartition returns the partition number in a device name such as
-// /dev/sda2, /dev/xvda2 or /dev/nvme0n1p2, or 0.
-func devicePartition(dev string) int {
-	name := dev[strings.LastIndexByte(dev, '/')+1:]
-	digits := len(name)
-	for digits > 0 && name[digits-1] >= '0' && name[digits-1] <= '9' {
-		digits--
-	}
-	number, err := strconv.Atoi(name[digits:])
-	if err != nil {
-		return 0
-	}
-	stem := name[:digits]
-	if strings.HasPrefix(name, "nvme") || strings.HasPrefix(name, "mmcblk") || strings.HasPrefix(name, "loop") {
-		if !strings.HasSuffix(stem, "p") {
-			return 0
+	var out []byte
+	for _, name := range slices.Sorted(maps.Keys(paths)) {
+		if b, err := evidence.ReadFile(fsys, top, paths[name], maxConfigFile); err == nil {
+			out = append(append(out, '\n'), b...)
 		}
-		return number
 	}
-	if !strings.HasPrefix(name, "sd") && !strings.HasPrefix(name, "vd") && !strings.HasPrefix(name, "xvd") && !strings.HasPrefix(name, "hd") {
-		return 0
-	}
-	return number
+	return out
 }

@@ -33,9 +33,11 @@ var ErrNoFilesystem = errors.New("no filesystem found that can be read")
 
 // Options say how evidence is opened.
 type Options struct {
-	Disks     []string // further disks of the same node
-	Volume    int      // only this volume, as info numbers them; 0: all
-	NoJournal bool     // leave dirty journals unreplayed
+	Disks []string // further disks of the same node
+	// Snapshot selects an internal snapshot of the disks' images, by id or name.
+	Snapshot  string
+	Volume    int  // only this volume, as info numbers them; 0: all
+	NoJournal bool // leave dirty journals unreplayed
 	DataRoots []DataRoot
 	Mounts    []MountOption
 	Layers    []LayerOption
@@ -66,6 +68,13 @@ type Evidence struct {
 	Size   int64  // bytes of the disk; -1 for a folder
 	Format string // "raw", "zstd", "folder", ...
 
+	Files     []string          // that it is in, the first one first
+	Stored    map[string]string // hashes that its container recorded when it was acquired: "md5", "sha1"
+	Notes     map[string]string // what who acquired it noted: "examiner", "case", ...
+	Snapshots []image.Snapshot  // internal ones of its container
+	Snapshot  string            // the id of the one that is read; "" the latest state
+	Parents   []string          // disks that it holds the changes of
+
 	image image.Image
 }
 
@@ -86,8 +95,9 @@ type Volume struct {
 	MountPoint  string // in the node's tree; "" not joined
 	Err         error  // why FS is nil, where something was recognised
 
-	section io.ReaderAt
-	member  bool // of an array or a volume group: what it holds is told with those
+	section    io.ReaderAt
+	attributes uint64 // of a GPT partition
+	member     bool   // of an array or a volume group: what it holds is told with those
 }
 
 // Node is the machine that the evidence came from.
@@ -261,13 +271,21 @@ func (n *Node) panicError(r any) error {
 
 func (n *Node) openEvidence(ctx context.Context, path string) error {
 	e := &Evidence{Path: path, Name: filepath.Base(path)}
-	img, err := image.Open(ctx, path, image.Options{
+	o := image.Options{
 		TempDir:  n.options.TempDir,
 		CacheDir: n.options.CacheDir,
 		Parents:  n.options.Disks,
+		Snapshot: n.options.Snapshot,
 		Warn:     func(err error) { n.gaps.add(Gap{Evidence: e.Name, Message: err.Error()}) },
 		Progress: func(done, total int64) { n.progress("unpacking "+e.Name, done, total) },
-	})
+	}
+	img, err := image.Open(ctx, path, o)
+	if errors.Is(err, image.ErrNoSnapshot) && len(n.Evidence) > 0 {
+		// A further disk of the node; snapshots of a machine may leave some out.
+		o.Warn(fmt.Errorf("%w; its latest state is read", err))
+		o.Snapshot = ""
+		img, err = image.Open(ctx, path, o)
+	}
 	if errors.Is(err, image.ErrDirectory) {
 		return n.openFolder(e)
 	}
@@ -279,9 +297,11 @@ func (n *Node) openEvidence(ctx context.Context, path string) error {
 
 // addImage makes volumes of a disk. The node closes it from now on.
 func (n *Node) addImage(e *Evidence, img image.Image) error {
-	for _, p := range image.Describe(img).Parents {
+	about := image.Describe(img)
+	for _, p := range about.Parents {
 		n.parents[p] = true
 	}
+	e.Files, e.Stored, e.Notes, e.Snapshots, e.Snapshot, e.Parents = about.Files, about.Hashes, about.Notes, about.Snapshots, about.Loaded, about.Parents
 	e.image, e.Size, e.Format = img, img.Size(), img.Format()
 	n.Evidence = append(n.Evidence, e)
 	var disk io.ReaderAt = img
@@ -295,7 +315,7 @@ func (n *Node) addImage(e *Evidence, img image.Image) error {
 	for _, v := range volumes {
 		n.Volumes = append(n.Volumes, &Volume{
 			Index: len(n.Volumes) + 1, Evidence: e, Scheme: v.Scheme, Number: v.Number, Start: v.Start, Size: v.Size,
-			PartType: firstOf(v.TypeName, v.Type), PartName: v.Name, PartUUID: v.UUID, section: v.ReaderAt,
+			PartType: firstOf(v.TypeName, v.Type), PartName: v.Name, PartUUID: v.UUID, section: v.ReaderAt, attributes: v.Attributes,
 		})
 	}
 	return nil

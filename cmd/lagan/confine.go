@@ -71,7 +71,11 @@ func readable(evidence string, opened bool) []string {
 	case opened:
 		return nil
 	case st.Mode().IsRegular():
-		return []string{filepath.Dir(evidence)}
+		dirs := []string{filepath.Dir(evidence)}
+		if real, err := filepath.EvalSymlinks(evidence); err == nil { // one that is a link
+			dirs = append(dirs, filepath.Dir(real))
+		}
+		return dirs
 	}
 	return []string{evidence}
 }

@@ -56,19 +56,10 @@ state, the operating system, and every container runtime's data root.`,
 type infoRecord struct {
 	Evidence []evidenceRecord `json:"evidence"`
 	Volumes  []volumeRecord   `json:"volumes"`
+	Mounts   []mountRecord    `json:"mounts,omitempty"`
 	System   systemRecord     `json:"system"`
 	Runtimes []storeRecord    `json:"runtimes"`
 	Warnings []string         `json:"warnings,omitempty"`
-}
-
-type evidenceRecord struct {
-	Path   string            `json:"path"`
-	Format string            `json:"format"`
-	Size   *int64            `json:"size,omitempty"`
-	MD5    string            `json:"md5,omitempty"`
-	SHA1   string            `json:"sha1,omitempty"`
-	SHA256 string            `json:"sha256,omitempty"`
-	Stored map[string]string `json:"stored_hashes,omitempty"`
 }
 
 type volumeRecord struct {
@@ -124,21 +115,17 @@ type storeRecord struct {
 func (u *ui) infoRecord(n *analyzer.Node, hash bool) (*infoRecord, error) {
 	r := &infoRecord{Volumes: []volumeRecord{}, Runtimes: []storeRecord{}}
 	for _, e := range n.Evidence {
-		er := evidenceRecord{Path: e.Path, Format: e.Format}
-		if e.Size >= 0 {
-			er.Size = &e.Size
-		}
-		if hash {
-			h, err := n.Hash(u.ctx, e)
-			if err != nil {
-				return nil, err
-			}
-			er.MD5, er.SHA1, er.SHA256, er.Stored = h.MD5, h.SHA1, h.SHA256, h.Stored
+		er, err := u.evidenceRecord(n, e, hash)
+		if err != nil {
+			return nil, err
 		}
 		r.Evidence = append(r.Evidence, er)
 	}
 	for _, v := range n.Volumes {
 		r.Volumes = append(r.Volumes, newVolumeRecord(v))
+	}
+	for _, m := range n.Mounts() {
+		r.Mounts = append(r.Mounts, mountRecord(m))
 	}
 	s := n.System()
 	r.System = systemRecord{OS: s.OS, Hostname: s.Hostname, MachineID: s.MachineID, Node: s.NodeName, Kubernetes: s.Kubernetes}
@@ -170,16 +157,7 @@ func newVolumeRecord(v *analyzer.Volume) volumeRecord {
 // print writes the record for people.
 func (r *infoRecord) print(w io.Writer) error {
 	for _, e := range r.Evidence {
-		fmt.Fprintf(w, "evidence  %s  %s", text.ForTerminal(e.Path), e.Format)
-		if e.Size != nil {
-			fmt.Fprintf(w, "  %s", bytesText(*e.Size))
-		}
-		fmt.Fprintln(w)
-		for _, h := range [...]struct{ name, value string }{{"MD5", e.MD5}, {"SHA-1", e.SHA1}, {"SHA-256", e.SHA256}, {"stored MD5", e.Stored["md5"]}, {"stored SHA-1", e.Stored["sha1"]}} {
-			if h.value != "" {
-				fmt.Fprintf(w, "  %-13s %s\n", h.name, h.value)
-			}
-		}
+		e.print(w)
 	}
 	fmt.Fprintln(w)
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
@@ -188,6 +166,8 @@ func (r *infoRecord) print(w io.Writer) error {
 		part := v.Scheme
 		if v.Partition > 0 {
 			part = fmt.Sprintf("%s %d %s", v.Scheme, v.Partition, v.PartitionType)
+		} else if v.PartitionName != "" { // of a logical volume or an array
+			part = fmt.Sprintf("%s %s", v.PartitionType, v.PartitionName)
 		}
 		cells := []string{fmt.Sprint(v.Number), part, fmt.Sprint(v.Start), bytesText(v.Size), v.Content, v.UUID, v.Label, v.MountPoint, v.Journal.text()}
 		for i := range cells {
@@ -196,6 +176,9 @@ func (r *infoRecord) print(w io.Writer) error {
 		fmt.Fprintln(t, strings.Join(cells, "\t"))
 	}
 	if err := t.Flush(); err != nil {
+		return err
+	}
+	if err := r.printMounts(w); err != nil {
 		return err
 	}
 	fmt.Fprintln(w)

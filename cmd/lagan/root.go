@@ -27,8 +27,8 @@ const rootHelp = `lagan reads the disk of a Kubernetes, Docker or Podman node wi
 a disk or an image of one goes in; containers, their merged filesystems, what
 they changed and a timeline come out. The evidence is never written to.
 
-EVIDENCE is a block device, a raw disk image (also gzip or zstd) or a mounted
-root folder. CONTAINER is an id, a prefix of one (4 characters or more), a name or
+EVIDENCE is a block device, the image of a disk (raw, split, packed, E01, qcow2,
+VMDK, VHD, VHDX, VDI), a tar of a tree, a mounted root or a runtime's folder. CONTAINER is an id, a prefix of one (4 characters or more), a name or
 NAMESPACE/POD/CONTAINER; @node is the node's own tree, @image:NAME an image's.`
 
 // usageTemplate is cobra's, in another order: help ends with the examples and
@@ -200,7 +200,7 @@ func (u *ui) open(path string) (*analyzer.Node, error) {
 		return nil, err
 	}
 	o := analyzer.Options{
-		Disks: u.disks, Volume: u.volume, NoJournal: u.noJournal, TempDir: u.tempDir, CacheDir: u.cacheDir, NoScan: u.noScan, Trace: u.verbose, Timeout: u.timeout,
+		Disks: u.disks, Snapshot: snapshotName(u.snapshot), Volume: u.volume, NoJournal: u.noJournal, TempDir: u.tempDir, CacheDir: u.cacheDir, NoScan: u.noScan, Trace: u.verbose, Timeout: u.timeout,
 		Progress: u.progress, Gap: u.gap,
 	}
 	for _, r := range u.dataRoots {
@@ -232,5 +232,37 @@ func (u *ui) open(path string) (*analyzer.Node, error) {
 	}
 	n, err := analyzer.Open(u.ctx, path, o)
 	u.endProgress()
-	return n, err
+	if err != nil {
+		return nil, err
+	}
+	if err := u.checkOutputs(n); err != nil {
+		n.Close()
+		return nil, err
+	}
+	return n, nil
+}
+
+// snapshotName takes the forms that qemu-img's -l and qemu-nbd's --load-snapshot
+// take: an id or a name, snapshot.id=ID, snapshot.name=NAME.
+func snapshotName(s string) string {
+	for _, prefix := range []string{"snapshot.id=", "snapshot.name="} {
+		if value, ok := strings.CutPrefix(s, prefix); ok {
+			return value
+		}
+	}
+	return s
+}
+
+// checkOutputs refuses an output that is one of the files that the evidence is in.
+func (u *ui) checkOutputs(n *analyzer.Node) error {
+	for _, e := range n.Evidence {
+		for _, file := range e.Files {
+			for _, out := range u.outFiles {
+				if inside, err := within(file, out); err == nil && inside {
+					return usageError{fmt.Errorf("-o %s is part of the evidence, which is never written to", out)}
+				}
+			}
+		}
+	}
+	return nil
 }

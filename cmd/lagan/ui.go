@@ -40,6 +40,7 @@ type ui struct {
 	jobs         int
 	noJournal    bool
 	disks        []string
+	snapshot     string
 	volume       int
 	dataRoots    []string
 	noScan       bool
@@ -77,7 +78,8 @@ func (u *ui) addFlags(f *pflag.FlagSet) {
 	f.BoolVarP(&u.quiet, "quiet", "q", false, "print no warnings (the exit status still counts them)")
 	f.IntVar(&u.jobs, "jobs", 0, "how many things to do at once (0: one a processor)")
 	f.BoolVar(&u.noJournal, "no-journal", false, "leave a dirty journal unreplayed and show the stale view")
-	f.StringArrayVar(&u.disks, "disk", nil, "a further disk of the same node (repeatable)")
+	f.StringArrayVar(&u.disks, "disk", nil, "a further disk of the same node, or the one that an image holds the changes of (repeatable)")
+	f.StringVar(&u.snapshot, "load-snapshot", "", "read this internal snapshot of a qcow2 image, an id or a name as info lists them")
 	f.IntVar(&u.volume, "volume", 0, "read only this volume, as info numbers them")
 	f.StringArrayVar(&u.dataRoots, "data-root", nil, "KIND=PATH: a runtime's data root that no configuration names (repeatable)")
 	f.BoolVar(&u.noScan, "no-scan", false, "look for data roots where they are configured or usual, not in the whole tree")

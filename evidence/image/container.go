@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,7 +30,7 @@ const maxParents = 32
 // Description is what a container says of the disk in it.
 type Description struct {
 	Format    string            // as Image.Format
-	Files     int               // that the disk is in
+	Files     []string          // that the disk is in, the first one first, parents' too
 	Hashes    map[string]string // stored when it was acquired: "md5", "sha1", in hex
 	Snapshots []Snapshot        // internal ones
 	Loaded    string            // the id of the internal snapshot that is read; "" the disk's latest state
@@ -52,7 +54,7 @@ func Describe(im Image) Description {
 		d.description.Format = d.format
 		return d.description
 	}
-	return Description{Format: im.Format(), Files: 1}
+	return Description{Format: im.Format()}
 }
 
 // opener opens one image with all files that belong to it.
@@ -83,12 +85,20 @@ func (op *opener) beside(name string) (blob, error) {
 	if base == "" || base == "." || base == ".." || strings.ContainsRune(base, 0) {
 		return nil, fmt.Errorf("a file called %q: %w", name, evidence.ErrCorrupt)
 	}
-	f, err := openFile(filepath.Join(filepath.Dir(op.path), base))
+	path := filepath.Join(filepath.Dir(op.path), base)
+	f, err := openFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		// The image may be a link to where its other files are.
+		if real, linkErr := filepath.EvalSymlinks(op.path); linkErr == nil && filepath.Dir(real) != filepath.Dir(op.path) {
+			path = filepath.Join(filepath.Dir(real), base)
+			f, err = openFile(path)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
 	op.open = append(op.open, f)
-	op.about.Files++
+	op.about.Files = append(op.about.Files, path)
 	return f, nil
 }
 
@@ -133,7 +143,7 @@ func (op *opener) parent(w wanted) (blob, error) {
 				op.o.warn(fmt.Errorf("%q isn't the disk that %q holds the changes of, or was written to since: its id is another one: %w", p, op.path, evidence.ErrCorrupt))
 			}
 			op.open = append(op.open, im)
-			op.about.Files++
+			op.about.Files = append(op.about.Files, im.description.Files...)
 			op.about.Parents = append(append(op.about.Parents, p), im.description.Parents...)
 			return im, nil
 		}
@@ -256,6 +266,9 @@ func (op *opener) ewf(b blob) (blob, error) {
 	for key, name := range map[string]string{"c": "case", "n": "evidence", "a": "description", "e": "examiner", "t": "notes", "m": "acquired"} {
 		if v := im.Header()[key]; v != "" {
 			op.about.Notes[name] = v
+			if sec, err := strconv.ParseInt(v, 10, 64); err == nil && key == "m" {
+				op.about.Notes[name] = time.Unix(sec, 0).UTC().Format(time.RFC3339)
+			}
 		}
 	}
 	return im, nil

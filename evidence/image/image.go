@@ -121,7 +121,7 @@ func open(ctx context.Context, path string, o Options, depth int) (*disk, error)
 	if o.CacheDir != "" {
 		o.identity = f.identity()
 	}
-	op := &opener{ctx: ctx, path: path, o: o, depth: depth, device: f.device, about: Description{Files: 1}}
+	op := &opener{ctx: ctx, path: path, o: o, depth: depth, device: f.device, about: Description{Files: []string{path}}}
 	op.open = append(op.open, f)
 	b, err := op.join(f)
 	if err != nil {

@@ -399,7 +399,7 @@ func TestParents(t *testing.T) {
 	}
 	defer im.Close()
 	imagetest.Compare(t, im, d)
-	if a := Describe(im); a.Format != "qcow2" || a.Files != 2 || len(a.Parents) != 2 {
+	if a := Describe(im); a.Format != "qcow2" || len(a.Files) != 3 || len(a.Parents) != 2 {
 		t.Errorf("%+v", a)
 	}
 }

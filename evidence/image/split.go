@@ -81,12 +81,12 @@ func (op *opener) join(first *file) (blob, error) {
 			return nil, err
 		}
 		op.open = append(op.open, f)
+		op.about.Files = append(op.about.Files, name(n))
 		p.files, p.starts, p.size = append(p.files, f), append(p.starts, p.size), p.size+f.size
 	}
 	if n := len(p.files); exists(name(n + 1)) {
 		op.o.warn(fmt.Errorf("part %q of the split image is missing; the parts after it are not used: %w", name(n), evidence.ErrCorrupt))
 	}
-	op.about.Files = len(p.files)
 	if len(p.files) == 1 {
 		return first, nil
 	}

@@ -141,6 +141,7 @@ func (s *scanner) gptVolumes(t *gpt) []Volume {
 		v.TypeName = gptTypes[v.Type]
 		v.UUID = guid(c.Bytes(16))
 		first, last := c.U64(), c.U64()
+		v.Attributes = c.U64()
 		v.Name = entryName(e[offGPTEntryName : offGPTEntryName+sizeGPTEntryName])
 		start, ok1 := byteOffset(first, t.sectorSize)
 		end, ok2 := byteOffset(last, t.sectorSize)

@@ -44,6 +44,7 @@ type Volume struct {
 	Name       string // the partition's name in a GPT; group/volume; the array's name
 	UUID       string // PARTUUID: the partition's GUID, or disk signature and number; the logical volume's or array's
 	SectorSize int    // bytes; what the table counts in
+	Attributes uint64 // of a GPT partition
 }
 
 // Scan returns the volumes of a disk of size bytes in the order of their

@@ -63,7 +63,7 @@ func (g *volumeGroup) volumes() []*LV {
 			g.warn(fmt.Errorf("lvm: logical volume %s/%s: %w", g.name, name, err))
 			continue
 		}
-		v := &LV{Group: g.name, Name: name, UUID: lv.text("id"), Kind: kind, size: m.size}
+		v := &LV{Group: g.name, Name: name, UUID: lv.text("id"), Kind: kind, Origin: lv.sub("segment1").text("origin"), size: m.size}
 		v.read = func(p []byte, off int64) (int, error) {
 			n, err := piece.ReadExtents(p, off, m.locate)
 			if err != nil {

@@ -35,8 +35,19 @@ type LV struct {
 	Name  string
 	UUID  string // as LVM writes it
 	Kind  string // type of its segments: linear, striped, mirror, raid1, thin, ...
-	size  int64
-	read  piece.Reader
+	// Origin is the name of the thin volume that this one is a snapshot of, or "".
+	Origin string
+	size   int64
+	read   piece.Reader
+}
+
+// isSnapshot is 1 for a snapshot: it has the same filesystem as its origin,
+// which a mount table means, and goes behind it.
+func (v *LV) isSnapshot() int {
+	if v.Origin != "" {
+		return 1
+	}
+	return 0
 }
 
 // Size returns the number of bytes of the volume.
@@ -46,7 +57,8 @@ func (v *LV) Size() int64 { return v.size }
 func (v *LV) ReadAt(p []byte, off int64) (int, error) { return piece.ReadAt(p, off, v.size, v.read) }
 
 // Open returns the logical volumes of all groups that the devices belong to,
-// by group and name, without those that LVM hides. What can't be read is told to warn.
+// by group and name, snapshots last, without those that LVM hides. What can't be
+// read is told to warn.
 func Open(devices []Device, warn func(error)) []*LV {
 	if warn == nil {
 		warn = func(error) {}
@@ -80,7 +92,7 @@ func Open(devices []Device, warn func(error)) []*LV {
 		out = append(out, g.volumes()...)
 	}
 	slices.SortFunc(out, func(a, b *LV) int {
-		return cmp.Or(strings.Compare(a.Group, b.Group), strings.Compare(a.Name, b.Name))
+		return cmp.Or(strings.Compare(a.Group, b.Group), a.isSnapshot()-b.isSnapshot(), strings.Compare(a.Name, b.Name))
 	})
 	return out
 }
