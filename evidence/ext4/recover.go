@@ -120,7 +120,7 @@ func (h *history) read() error {
 	h.findTables()
 	// Deleted files share blocks over time; more than a few times the volume is no history but an attack.
 	h.runsLeft, h.blocksLeft = maxAllRuns, 8*h.fs.sb.blocks+1<<16
-	if h.fs.sb.compat&compatHasJournal == 0 || h.fs.sb.journalIno == 0 {
+	if h.fs.sb.compat&compatHasJournal == 0 || h.fs.sb.journalIno == 0 && len(h.fs.devices) == 0 {
 		return nil
 	}
 	log, err := h.fs.readLog()
