@@ -21,8 +21,9 @@ func isSinkError(err error) bool {
 }
 
 // fileTypes are the timeline's words for types of inodes.
-var fileTypes = map[evidence.Type]timeline.FileType{
-	evidence.TypeFile: timeline.RegularFile, evidence.TypeDir: timeline.Directory, evidence.TypeSymlink: timeline.Link,
+var fileTypes = [...]timeline.FileType{
+	evidence.TypeUnknown: timeline.UnknownFile,
+	evidence.TypeFile:    timeline.RegularFile, evidence.TypeDir: timeline.Directory, evidence.TypeSymlink: timeline.Link,
 	evidence.TypeChar: timeline.CharDevice, evidence.TypeBlock: timeline.BlockDevice, evidence.TypeFIFO: timeline.Pipe,
 	evidence.TypeSocket: timeline.Socket,
 }

@@ -205,13 +205,10 @@ func (t *volumeTeller) file(i int32, in folder, path []byte) error {
 		typ = timeline.Whiteout
 		r.String(timeline.FieldChangeKind, "deleted")
 	}
-	r.Bool(timeline.FieldIsAllocated, n.nlink > 0 && !whiteout)
-	r.File(typ, n.perm)
-	r.Uint(timeline.FieldInode, t.x.inode(i))
-	r.Int(timeline.FieldFileSize, n.size)
-	r.Int(timeline.FieldOwnerIdentifier, int64(n.uid))
-	r.Int(timeline.FieldGroupIdentifier, int64(n.gid))
-	r.Int(timeline.FieldNumberOfLinks, int64(n.nlink))
+	r.Stat(&timeline.FileStat{
+		Type: typ, Perm: n.perm, Allocated: n.nlink > 0 && !whiteout, Inode: t.x.inode(i),
+		Size: n.size, UID: n.uid, GID: n.gid, Links: n.nlink,
+	})
 	if n.extra != 0 {
 		r.String(timeline.FieldSymbolicLinkTarget, x.target)
 		r.Strings(timeline.FieldAttributeNames, x.xattrs)

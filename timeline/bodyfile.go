@@ -17,6 +17,11 @@ import (
 // backslash in a name, control bytes and bytes that are not UTF-8 are written
 // as \xNN, so that a line is a line and a name can be had back.
 type bodyfile struct {
+	mode10   [10]byte // of modeOf and modePerm
+	modeOf   FileType
+	modePerm uint16
+	haveMode bool
+
 	fields [len(bodyFields)]field
 	known  [len(bodyFields)]bool
 }
@@ -105,9 +110,49 @@ func (b *bodyfile) record(dst []byte, r *Record) ([]byte, error) {
 	if r.kind != FSStat && r.kind != RecoveredFile {
 		return dst, nil
 	}
-	if err := b.gather(r); err != nil {
-		return dst, err
+	if r.hasStat && r.hasPath && !r.mask.intersects(&bodyOwn) && (r.common == nil || !r.common.mask.intersects(&bodyOwn)) {
+		dst = b.plain(dst, r)
+	} else {
+		if err := b.gather(r); err != nil {
+			return dst, err
+		}
+		dst = b.gathered(dst, r)
 	}
+	return appendBodyTimes(dst, r.stamps), nil
+}
+
+// bodyOwn are the fields that a line has of some files only.
+var bodyOwn = func() (s fieldSet) {
+	s.add(uint8(FieldMD5Hash))
+	s.add(uint8(FieldSymbolicLinkTarget))
+	return s
+}()
+
+// plain appends the line of a record that says no more than Stat and
+// PathBytes, up to its times: what gathered would.
+func (b *bodyfile) plain(dst []byte, r *Record) []byte {
+	dst = append(dst, "0|"...)
+	if r.common != nil && r.common.bodyPrefix != "" {
+		dst = appendBodyText(dst, r.common.bodyPrefix)
+	}
+	dst = appendBodyField(dst, field{form: formPlain, b: r.name[r.filename:]})
+	s := &r.stat
+	if !s.Allocated {
+		dst = append(dst, deletedMark...)
+	}
+	dst = appendInt(append(dst, '|'), int64(s.Inode))
+	if !b.haveMode || b.modeOf != s.Type || b.modePerm != s.Perm {
+		appendMode(b.mode10[:0], s.Type, s.Perm)
+		b.modeOf, b.modePerm, b.haveMode = s.Type, s.Perm, true
+	}
+	dst = appendBodyMode(append(dst, '|'), b.mode10[:])
+	dst = appendInt(append(dst, '|'), int64(s.UID))
+	dst = appendInt(append(dst, '|'), int64(s.GID))
+	return appendInt(append(dst, '|'), s.Size)
+}
+
+// gathered appends the line of what gather found, up to its times.
+func (b *bodyfile) gathered(dst []byte, r *Record) []byte {
 	dst = b.text(dst, bodyMD5)
 	dst = append(dst, '|')
 	dst = b.name(dst, r)
@@ -122,18 +167,31 @@ func (b *bodyfile) record(dst []byte, r *Record) ([]byte, error) {
 		}
 		dst = appendInt(append(dst, '|'), n)
 	}
+	return dst
+}
+
+// appendBodyTimes ends a line.
+func appendBodyTimes(dst []byte, stamps []stamp) []byte {
 	var times [4]int64
-	for _, s := range r.stamps {
+	for _, s := range stamps {
 		if s.desc <= Created {
 			times[s.desc] = s.sec
 		} else if s.desc == ContentDeleted && times[MetadataChanged] == 0 {
 			times[MetadataChanged] = s.sec // a whiteout's ctime
 		}
 	}
+	from, to, last := 0, 0, int64(0) // where the time before stands: often it is the same
 	for _, d := range [...]Desc{Accessed, Modified, MetadataChanged, Created} {
-		dst = appendInt(append(dst, '|'), times[d])
+		dst = append(dst, '|')
+		if t := times[d]; to > 0 && t == last {
+			dst = append(dst, dst[from:to]...)
+		} else {
+			from, last = len(dst), t
+			dst = appendInt(dst, t)
+			to = len(dst)
+		}
 	}
-	return append(dst, '\n'), nil
+	return append(dst, '\n')
 }
 
 func (b *bodyfile) text(dst []byte, i int) []byte {
@@ -159,7 +217,7 @@ func (b *bodyfile) name(dst []byte, r *Record) []byte {
 		dst = appendBodyField(append(dst, " -> "...), b.fields[bodyTarget])
 	}
 	if b.known[bodyAllocated] && b.fields[bodyAllocated].num == 0 {
-		dst = append(dst, " (deleted)"...)
+		dst = append(dst, deletedMark...)
 	}
 	return dst
 }
@@ -170,12 +228,20 @@ func (b *bodyfile) mode(dst []byte) []byte {
 	if !b.known[bodyMode] || len(mode.b) != 10 {
 		return append(dst, "-/----------"...)
 	}
-	letter := mode.b[0]
+	return appendBodyMode(dst, mode.b)
+}
+
+// deletedMark ends the name of a file that is gone, as fls writes it.
+const deletedMark = " (deleted)"
+
+// appendBodyMode appends ten characters of a mode with the type in front.
+func appendBodyMode(dst, mode []byte) []byte {
+	letter := mode[0]
 	if letter == '-' {
 		letter = 'r'
 	}
 	dst = append(dst, letter, '/', letter)
-	return append(dst, mode.b[1:]...)
+	return append(dst, mode[1:]...)
 }
 
 func appendBodyField(dst []byte, f field) []byte {

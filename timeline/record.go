@@ -45,6 +45,15 @@ type Record struct {
 	stamps   []stamp
 	// What filename and symbolic_link_target were, where they are not UTF-8.
 	rawFilename, rawTarget string
+	// What Stat was given, and where filename begins in name if PathBytes set it,
+	// so that a bodyfile's line needn't decode body.
+	stat     FileStat
+	hasStat  bool
+	hasPath  bool
+	filename int
+	mode     []byte // of modeOf and modePerm, as they look in body
+	modeOf   FileType
+	modePerm uint16
 }
 
 type stamp struct {
@@ -61,6 +70,7 @@ func (r *Record) Reset(kind DataType, common *Common) {
 	r.name, r.nameForm, r.offset = r.name[:0], formPlain, 0
 	r.body, r.stamps = r.body[:0], r.stamps[:0]
 	r.rawFilename, r.rawTarget = "", ""
+	r.hasStat, r.hasPath = false, false
 }
 
 // mark notes that a field is set, and says whether it was not.
@@ -215,7 +225,7 @@ func (r *Record) Path(prefix, path string) {
 // PathBytes is Path for a path in a buffer of the caller's.
 func (r *Record) PathBytes(prefix string, path []byte) {
 	if len(path) == 0 || len(prefix)+len(path) > maxText || r.mask.has(uint8(FieldDisplayName)) || r.mask.has(uint8(FieldFilename)) ||
-		!plainBytes(path) || !plain([]byte(prefix)) {
+		!plain(path) || !plain([]byte(prefix)) {
 		r.Path(prefix, string(path))
 		return
 	}
@@ -223,6 +233,7 @@ func (r *Record) PathBytes(prefix string, path []byte) {
 	r.mask.add(uint8(FieldFilename))
 	r.name = append(append(r.name[:0], prefix...), path...)
 	r.body = binary.AppendUvarint(append(r.body, byte(FieldFilename)), uint64(len(prefix))<<2|formSuffix)
+	r.hasPath, r.filename = true, len(prefix)
 }
 
 // Uint sets a text field to a number in decimal, as inode and port are given.

@@ -132,20 +132,24 @@ func (in *inode) blocks(sb *super) uint64 {
 func (in *inode) seed(sb *super) uint32 { return sb.inodeSeed(in.ino, in.generation) }
 
 // info is what stat(2) says of the inode.
-func (fs *FS) info(in *inode) evidence.Info {
+func (fs *FS) info(in *inode) (info evidence.Info) {
+	fs.fill(&info, in)
+	return info
+}
+
+// fill is info, into what is empty.
+func (fs *FS) fill(info *evidence.Info, in *inode) {
 	raw := in.raw
-	info := evidence.Info{
-		Inode: uint64(in.ino),
-		Type:  in.typ(),
-		Perm:  in.mode & 0o7777,
-		UID:   uint32(le.Uint16(raw[0x02:])) | uint32(le.Uint16(raw[0x78:]))<<16,
-		GID:   uint32(le.Uint16(raw[0x18:])) | uint32(le.Uint16(raw[0x7a:]))<<16,
-		Nlink: uint32(in.links),
-		Size:  in.size,
-		Ctime: in.time(0x0c, 0x84),
-		Mtime: in.time(0x10, 0x88),
-		Atime: in.time(0x08, 0x8c),
-	}
+	info.Inode = uint64(in.ino)
+	info.Type = in.typ()
+	info.Perm = in.mode & 0o7777
+	info.UID = uint32(le.Uint16(raw[0x02:])) | uint32(le.Uint16(raw[0x78:]))<<16
+	info.GID = uint32(le.Uint16(raw[0x18:])) | uint32(le.Uint16(raw[0x7a:]))<<16
+	info.Nlink = uint32(in.links)
+	info.Size = in.size
+	info.Ctime = in.time(0x0c, 0x84)
+	info.Mtime = in.time(0x10, 0x88)
+	info.Atime = in.time(0x08, 0x8c)
 	if in.covers(0x90) { // i_crtime
 		info.Btime = in.time(0x90, 0x94)
 	}
@@ -155,7 +159,6 @@ func (fs *FS) info(in *inode) evidence.Info {
 	if info.Type == evidence.TypeChar || info.Type == evidence.TypeBlock {
 		info.Major, info.Minor = in.device()
 	}
-	return info
 }
 
 // covers says whether i_extra_isize reaches over the 32 bits at an offset (EXT4_FITS_IN_INODE).

@@ -271,6 +271,7 @@ func (s *inodeScan) decode(t *table) {
 	old := fs.before(t)
 	size := fs.sb.inodeSize
 	s.needs = s.needs[:0]
+	s.batch = slices.Grow(s.batch, len(t.buf)/size) // a read's worth
 	var in inode
 	for _, p := range t.pieces {
 		raw := t.of(p, size)
@@ -287,8 +288,10 @@ func (s *inodeScan) decode(t *table) {
 			if in.flags&flagEAInode != 0 {
 				continue
 			}
-			s.batch = append(s.batch, found{Inode: evidence.Inode{Ino: evidence.Ino(ino), Info: fs.info(&in)}})
+			s.batch = append(s.batch, found{})
 			f := &s.batch[len(s.batch)-1]
+			f.Ino = evidence.Ino(ino)
+			fs.fill(&f.Info, &in)
 			if old != nil {
 				at := p.off - t.start + int64(i*size)
 				f.Info.FromJournal = !bytes.Equal(b, old[at:at+int64(size)])
