@@ -228,6 +228,9 @@ func (n *Node) Close() error {
 // Gaps returns all that could not be read so far, in a fixed order.
 func (n *Node) Gaps() []Gap { return n.gaps.all() }
 
+// Gap adds what a caller could not do with an object of the node.
+func (n *Node) Gap(object string, err error) { n.gap(0, object, err) }
+
 func (n *Node) gap(volume int, object string, err error) {
 	if several, ok := err.(interface{ Unwrap() []error }); ok {
 		for _, one := range several.Unwrap() {

@@ -177,7 +177,7 @@ func (k kind) difference(key string, old, now []byte) (Difference, bool) {
 		all[n] = true
 	}
 	for _, n := range slices.Sorted(maps.Keys(all)) {
-		if !bytes.Equal(a[n], b[n]) {
+		if n != "atime" && !bytes.Equal(a[n], b[n]) { // reading a file changes its access time
 			d.Fields = append(d.Fields, FieldDifference{n, a[n], b[n]})
 		}
 	}

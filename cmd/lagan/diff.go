@@ -38,10 +38,7 @@ docker diff does. JSON and CSV add type, owner, mode, times, hashes and what cha
 			return u.write(func(w io.Writer) error {
 				p := u.newPrinter(w, diffColumns)
 				err := n.Changes(u.ctx, c, analyzer.ChangeOptions{Hash: u.output != "table", Where: where}, func(ch analyzer.Change) error {
-					return p.print(&changeRecord{fileRecord{
-						path: ch.Path, info: ch.Info, target: ch.Target, xattrs: ch.Xattrs, sha256: ch.SHA256, layer: ch.Layer,
-						change: string(ch.Kind), changed: ch.Changed, oldSHA256: ch.OldSHA256,
-					}})
+					return p.print(newChangeRecord(ch))
 				})
 				if err != nil {
 					return fmt.Errorf("%s: %w", c.DisplayName(), err)
@@ -56,6 +53,13 @@ docker diff does. JSON and CSV add type, owner, mode, times, hashes and what cha
 
 // changeRecord is a fileRecord whose table is docker diff's.
 type changeRecord struct{ fileRecord }
+
+func newChangeRecord(ch analyzer.Change) *changeRecord {
+	return &changeRecord{fileRecord{
+		path: ch.Path, info: ch.Info, target: ch.Target, xattrs: ch.Xattrs, sha256: ch.SHA256, layer: ch.Layer,
+		change: string(ch.Kind), changed: ch.Changed, oldSHA256: ch.OldSHA256,
+	}}
+}
 
 func (r *changeRecord) row(wide bool) []string {
 	if wide {

@@ -111,6 +111,11 @@ func (p *printer) close(n *analyzer.Node) error {
 			}
 		}
 	}
+	return p.finish()
+}
+
+// finish ends an output that carries no gaps.
+func (p *printer) finish() error {
 	switch {
 	case p.format == "json" && p.n == 0:
 		_, err := io.WriteString(p.w, "[]\n")

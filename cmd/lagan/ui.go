@@ -120,6 +120,9 @@ func (u *ui) checkFlags(evidence string) error {
 // outside refuses what would change the evidence.
 func (u *ui) outside(evidence, what, path string) error {
 	for _, e := range append([]string{evidence}, u.disks...) {
+		if e == "" {
+			continue // a command without evidence of its own
+		}
 		inside, err := within(e, path)
 		if err != nil {
 			return fmt.Errorf("%s %s: %w", what, path, err)

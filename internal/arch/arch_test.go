@@ -46,6 +46,7 @@ var ranks = []struct {
 	{"export/ext4", []string{"evidence"}},
 	{"export", []string{"evidence", "internal/text"}}, // what leaves a tree, apart from layers, which compares what is in one
 	{"find", []string{"evidence"}},
+	{"batch", nil},
 	{"mount", []string{"evidence"}},
 	{"artifacts/...", []string{"evidence", "artifacts/lines", "artifacts/stamp", "internal/bin", "internal/text"}},
 	{"timeline", []string{"internal/text"}},
@@ -61,7 +62,7 @@ var ranks = []struct {
 var banned = []string{"os/exec", "net", "net/http", "unsafe", "plugin", "C"}
 
 // doors lists which parts may open files of the analyst's machine.
-var doors = []string{"cmd/lagan", "mount", "evidence/image", "evidence/hostdir", "timeline", "export", "fixtures", "scripts", "internal/arch", "internal/confine", "runtimes/internal/treetest"}
+var doors = []string{"cmd/lagan", "batch", "mount", "evidence/image", "evidence/hostdir", "timeline", "export", "fixtures", "scripts", "internal/arch", "internal/confine", "runtimes/internal/treetest"}
 
 // third lists where each module of others may be used outside tests.
 var third = map[string][]string{
