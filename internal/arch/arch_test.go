@@ -52,7 +52,7 @@ var ranks = []struct {
 	{"timeline", []string{"internal/text"}},
 	{"findings", []string{"internal/text"}},
 	{"analyzer", []string{"find", "evidence/...", "internal/sqlite", "runtimes/...", "layers", "overlay", "export", "mount", "artifacts/...", "timeline", "findings"}},
-	{"cmd/lagan", []string{"find", "analyzer", "evidence", "runtimes", "layers", "timeline", "findings", "internal/text", "internal/confine"}},
+	{"cmd/lagan", []string{"batch", "find", "analyzer", "evidence", "runtimes", "layers", "timeline", "findings", "internal/text", "internal/confine"}},
 	{"fixtures", nil},
 	{"scripts/...", []string{"..."}},
 }
@@ -62,7 +62,7 @@ var ranks = []struct {
 var banned = []string{"os/exec", "net", "net/http", "unsafe", "plugin", "C"}
 
 // doors lists which parts may open files of the analyst's machine.
-var doors = []string{"cmd/lagan", "batch", "mount", "evidence/image", "evidence/hostdir", "timeline", "export", "fixtures", "scripts", "internal/arch", "internal/confine", "runtimes/internal/treetest"}
+var doors = []string{"batch", "cmd/lagan", "batch", "mount", "evidence/image", "evidence/hostdir", "timeline", "export", "fixtures", "scripts", "internal/arch", "internal/confine", "runtimes/internal/treetest"}
 
 // third lists where each module of others may be used outside tests.
 var third = map[string][]string{
