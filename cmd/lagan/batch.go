@@ -182,7 +182,7 @@ func (u *ui) batchOptions(f *batchFlags, tasks []batchTask, total int) batch.Opt
 	return batch.Options{
 		Dir: u.outFile, Version: version(), Config: config, Args: os.Args[1:], Jobs: f.parallel, Hash: f.hash,
 		Work: func(ctx context.Context, s batch.Snapshot, folder string) (batch.Result, error) {
-			return u.snapshot(ctx, s, folder, tasks)
+			return u.doSnapshot(ctx, s, folder, tasks)
 		},
 		Ended: func(o batch.Outcome) {
 			ended = append(ended, o)

@@ -68,8 +68,8 @@ func chooseTasks(names []string) ([]batchTask, error) {
 	return slices.DeleteFunc(out, func(t batchTask) bool { return !slices.Contains(names, t.name) }), nil
 }
 
-// snapshot opens one snapshot's evidence and does the tasks.
-func (u *ui) snapshot(ctx context.Context, s batch.Snapshot, folder string, tasks []batchTask) (r batch.Result, err error) {
+// doSnapshot opens one snapshot's evidence and does the tasks.
+func (u *ui) doSnapshot(ctx context.Context, s batch.Snapshot, folder string, tasks []batchTask) (r batch.Result, err error) {
 	own, err := u.forSnapshot(ctx, s)
 	if err != nil {
 		return r, err
