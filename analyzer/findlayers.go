@@ -37,11 +37,12 @@ var publicKeys = regexp.MustCompile(`/(ca-certificates|ssl/certs|pki/tls/certs|c
 var secretText = regexp.MustCompile(`-----BEGIN (RSA |EC |OPENSSH |DSA |ENCRYPTED )?PRIVATE KEY-----|\b(AKIA|ASIA)[0-9A-Z]{12,16}\b|\bghp_[0-9A-Za-z]{36}\b|\bgithub_pat_[0-9A-Za-z_]{60,}|\bglpat-[0-9A-Za-z_-]{20}|\bxox[abprs]-[0-9A-Za-z-]{10,}|\bAIza[0-9A-Za-z_-]{35}\b|"private_key":\s*"-----BEGIN`)
 
 // file looks at a file of a layer, as the timeline tells it.
-func (f *layerFinder) file(t *volumeTeller, i int32, in folder, p string) {
+func (f *layerFinder) file(t *volumeTeller, i int32, in folder, name []byte) {
 	n := t.x.node(i)
-	if f.count >= maxSecrets || !secretNames.MatchString(p) || publicKeys.MatchString(p) {
+	if f.count >= maxSecrets || n.typ == evidence.TypeDir || !secretNames.Match(name) || publicKeys.Match(name) {
 		return
 	}
+	p := string(name)
 	if f.hidden == nil {
 		f.hidden, f.files = make(map[string][]string), make(map[string][]layerSecret)
 	}

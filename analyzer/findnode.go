@@ -1,6 +1,7 @@
 package analyzer
 
 import (
+	"bytes"
 	"io"
 	"path"
 	"regexp"
@@ -23,6 +24,38 @@ var nodeFiles = regexp.MustCompile(`^/etc/(passwd|shadow|sudoers|ld\.so\.preload
 
 var webScript = regexp.MustCompile(`(?i)\.(php[3457s]?|phtml|phar|jspx?|jspf|war|asp|aspx|ashx|cgi)$`)
 
+// candidate says, at little cost, whether watched can hold of a path: it is
+// asked of every file of a disk.
+func candidate(p []byte, typ evidence.Type, perm uint16, xattrs []string) bool {
+	switch {
+	case typ != evidence.TypeFile:
+		return typ == evidence.TypeSymlink && bytes.Contains(p, []byte("/."))
+	case perm&0o6111 != 0 || len(xattrs) > 0:
+		return true
+	}
+	for _, start := range startsOfWatched {
+		if bytes.HasPrefix(p, start) {
+			return true
+		}
+	}
+	base := p[bytes.LastIndexByte(p, '/')+1:]
+	if bytes.HasPrefix(base, []byte("authorized_keys")) {
+		return true
+	}
+	switch ext := base[bytes.LastIndexByte(base, '.')+1:]; len(ext) {
+	case 2, 3, 4, 5:
+		return bytes.Contains(scriptExtensions, append([]byte{' '}, bytes.ToLower(ext)...))
+	}
+	return false
+}
+
+var (
+	startsOfWatched = [][]byte{
+		[]byte("/etc/"), []byte("/var/spool/"), []byte("/usr/lib/systemd/"), []byte("/usr/local/lib/systemd/"), []byte("/lib/systemd/"), []byte("/run/systemd/"), []byte("/root/."), []byte("/home/"),
+	}
+	scriptExtensions = []byte(" php php3 php4 php5 php7 phps phtml phar jsp jspx jspf war asp aspx ashx cgi yaml yml json ")
+)
+
 // watched says whether a file of the node is worth a look: most are not.
 func watched(p string, typ evidence.Type, perm uint16, xattrs []string) bool {
 	switch typ {
@@ -43,16 +76,21 @@ func watched(p string, typ evidence.Type, perm uint16, xattrs []string) bool {
 	return startup.MatchString(p) || nodeFiles.MatchString(p) || webScript.MatchString(p) && documentRoots.MatchString(p)
 }
 
-// nodeFile looks at one name of one inode of a volume, as the timeline tells it.
+// find looks at one name of one inode of a volume, as the timeline tells it.
 func (t *volumeTeller) find(i int32, in folder, p []byte) {
 	f, n := t.teller.find, t.x.node(i)
 	x := &t.x.extras[n.extra]
 	if in.layer {
-		f.layers.file(t, i, in, string(p))
+		f.layers.file(t, i, in, p)
+		return
+	}
+	if n.typ == evidence.TypeFile && bytes.HasPrefix(p, []byte("/var/log/")) {
+		f.node.log(string(p), n)
+	}
+	if !f.wide && !candidate(p, n.typ, n.perm, x.xattrs) {
 		return
 	}
 	name := string(p)
-	f.node.log(name, n)
 	if !f.wide && !watched(name, n.typ, n.perm, x.xattrs) {
 		return
 	}
@@ -111,9 +149,6 @@ var alwaysWritten = map[string]bool{
 
 // log remembers the node's logs, to find what was emptied.
 func (f *nodeFinder) log(p string, n *node) {
-	if n.typ != evidence.TypeFile || !strings.HasPrefix(p, "/var/log/") {
-		return
-	}
 	base := p
 	if i := strings.IndexAny(path.Base(p), "-"); i > 0 {
 		base = p[:len(p)-len(path.Base(p))+i]

@@ -116,16 +116,21 @@ type fieldMatch struct {
 }
 
 // test says whether a value passes, and what of it did.
-type test func(value string) (string, bool)
+type test func(value *given) (string, bool)
 
 func (f *fieldMatch) match(s *Subject) (hit, bool) {
-	values := s.keywords
-	if f.field != "" {
-		values = func() []string { return s.values(f.field) }
+	var vs []*given
+	if f.field == "" {
+		vs = s.keywords()
+	} else {
+		vs = s.values(f.field)
 	}
-	vs := values()
 	if f.exists != nil {
-		return hit{f.field, strings.Join(vs, " ")}, (len(vs) > 0) == *f.exists
+		value := ""
+		if len(vs) > 0 {
+			value = vs[0].s
+		}
+		return hit{f.field, value}, (len(vs) > 0) == *f.exists
 	}
 	var found hit
 	for _, t := range f.tests {
@@ -137,7 +142,7 @@ func (f *fieldMatch) match(s *Subject) (hit, bool) {
 			}
 		}
 		if len(vs) == 0 {
-			if _, passes := t(""); passes && f.field != "" {
+			if _, passes := t(&given{}); passes && f.field != "" {
 				ok, found = true, hit{f.field, ""} // null, or an empty text
 			}
 		}
@@ -238,9 +243,9 @@ func compileValue(v *yaml.Node, kind string, cased bool, encode string) (test, e
 		if err != nil {
 			return nil, err
 		}
-		return func(s string) (string, bool) {
-			a, err := netip.ParseAddr(s)
-			return s, err == nil && p.Contains(a.Unmap())
+		return func(v *given) (string, bool) {
+			a, err := netip.ParseAddr(v.s)
+			return v.s, err == nil && p.Contains(a.Unmap())
 		}, nil
 	case "lt", "lte", "gt", "gte":
 		n, err := strconv.ParseFloat(value, 64)
@@ -250,7 +255,7 @@ func compileValue(v *yaml.Node, kind string, cased bool, encode string) (test, e
 		return compare(base, n), nil
 	}
 	if v.Tag == "!!null" {
-		return func(s string) (string, bool) { return "", s == "" }, nil
+		return func(v *given) (string, bool) { return "", v.s == "" }, nil
 	}
 	switch encode {
 	case "base64":
@@ -269,17 +274,26 @@ func compileRegexp(value, flags string) (test, error) {
 	if err != nil {
 		return nil, err
 	}
-	return func(s string) (string, bool) {
-		at := re.FindStringIndex(s)
+	return find(re, literals(value)), nil
+}
+
+// find looks for a pattern in texts that have one of its literals.
+func find(re *regexp.Regexp, hints []string) test {
+	return func(v *given) (string, bool) {
+		if hints != nil && !hasAny(v.lower(), hints) {
+			return "", false
+		}
+		at := re.FindStringIndex(v.s)
 		if at == nil {
 			return "", false
 		}
-		return around(s, at[0], at[1]), true
-	}, nil
+		return around(v.s, at[0], at[1]), true
+	}
 }
 
 func compare(op string, n float64) test {
-	return func(s string) (string, bool) {
+	return func(v *given) (string, bool) {
+		s := v.s
 		x, err := strconv.ParseFloat(s, 64)
 		if err != nil {
 			return "", false
@@ -312,10 +326,10 @@ func offsets(value string) test {
 			forms = append(forms, enc[start:end])
 		}
 	}
-	return func(s string) (string, bool) {
+	return func(v *given) (string, bool) {
 		for _, f := range forms {
-			if i := strings.Index(s, f); i >= 0 {
-				return around(s, i, i+len(f)), true
+			if i := strings.Index(v.s, f); i >= 0 {
+				return around(v.s, i, i+len(f)), true
 			}
 		}
 		return "", false
@@ -327,38 +341,33 @@ func offsets(value string) test {
 func compileText(value, kind string, cased bool) (test, error) {
 	literal, wild := unescape(value)
 	if wild {
-		re, err := regexp.Compile(wildcards(value, kind, cased))
+		pattern := wildcards(value, kind, cased)
+		re, err := regexp.Compile(pattern)
 		if err != nil {
 			return nil, err
 		}
-		return func(s string) (string, bool) {
-			at := re.FindStringIndex(s)
-			if at == nil {
-				return "", false
-			}
-			return around(s, at[0], at[1]), true
-		}, nil
+		return find(re, literals(pattern)), nil
 	}
-	fold := func(s string) string { return s }
+	fold := func(v *given) string { return v.s }
 	if !cased {
-		fold = strings.ToLower
-		literal = fold(literal)
+		fold = (*given).lower
+		literal = strings.ToLower(literal)
 	}
 	switch kind {
 	case "contains":
-		return func(s string) (string, bool) {
-			i := strings.Index(fold(s), literal)
-			if i < 0 || i > len(s) {
+		return func(v *given) (string, bool) {
+			i := strings.Index(fold(v), literal)
+			if i < 0 || i > len(v.s) { // the lower-case form may be longer
 				return "", false
 			}
-			return around(s, i, min(i+len(literal), len(s))), true
+			return around(v.s, i, min(i+len(literal), len(v.s))), true
 		}, nil
 	case "startswith":
-		return func(s string) (string, bool) { return s, strings.HasPrefix(fold(s), literal) }, nil
+		return func(v *given) (string, bool) { return v.s, strings.HasPrefix(fold(v), literal) }, nil
 	case "endswith":
-		return func(s string) (string, bool) { return s, strings.HasSuffix(fold(s), literal) }, nil
+		return func(v *given) (string, bool) { return v.s, strings.HasSuffix(fold(v), literal) }, nil
 	}
-	return func(s string) (string, bool) { return s, fold(s) == literal }, nil
+	return func(v *given) (string, bool) { return v.s, fold(v) == literal }, nil
 }
 
 // unescape undoes the backslashes before *, ? and themselves, and says whether

@@ -231,3 +231,13 @@ func FuzzIndicators(f *testing.F) {
 		in.Path(text)
 	})
 }
+
+func TestLiterals(t *testing.T) {
+	for pattern, want := range map[string]string{
+		`(?i)\b(curl|wget)\b[^\n]*\|\s*(ba)?sh`: "curl,wget", `a.*longest.*b`: "longest", `x*`: "", `(foo|b*)`: "", `(?:abc){2,3}`: "abc", `^/etc/(passwd|shadow)$`: "passwd,shadow",
+	} {
+		if got := strings.Join(literals(pattern), ","); got != want {
+			t.Errorf("%s: %q, want %q", pattern, got, want)
+		}
+	}
+}

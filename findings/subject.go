@@ -19,6 +19,7 @@ type Subject struct {
 	Kind   string
 	fields map[string][]string
 	lazy   map[string]func() string
+	texts  map[string][]*given
 }
 
 // maxText is the most bytes of one value that rules look into.
@@ -108,25 +109,44 @@ var aliases = map[string][]string{
 }
 
 // values returns the values of a field by sigma's name of it or ours.
-func (s *Subject) values(field string) []string {
-	if v := s.Get(field); len(v) > 0 {
+func (s *Subject) values(field string) []*given {
+	if v := s.textsOf(field); len(v) > 0 {
 		return v
 	}
 	for _, a := range aliases[field] {
-		if v := s.Get(a); len(v) > 0 {
+		if v := s.textsOf(a); len(v) > 0 {
 			return v
 		}
 	}
 	return nil
 }
 
+func (s *Subject) textsOf(field string) []*given {
+	if t, ok := s.texts[field]; ok {
+		return t
+	}
+	values := s.Get(field)
+	if len(values) == 0 {
+		return nil
+	}
+	out := make([]*given, len(values))
+	for i, v := range values {
+		out[i] = &given{s: v}
+	}
+	if s.texts == nil {
+		s.texts = make(map[string][]*given, 16)
+	}
+	s.texts[field] = out
+	return out
+}
+
 // keywords are the fields that a selection without field names looks into.
 var keywords = []string{"message", "command", "path", TextField}
 
-func (s *Subject) keywords() []string {
-	var out []string
+func (s *Subject) keywords() []*given {
+	var out []*given
 	for _, k := range keywords {
-		out = append(out, s.Get(k)...)
+		out = append(out, s.textsOf(k)...)
 	}
 	return out
 }
