@@ -102,9 +102,9 @@ func (e *Evidence) record() EvidenceRecord {
 		Kind: e.Kind, Place: clean(e.Place), Container: e.Container.clean(), Time: formatTime(e.Time), TimeOf: e.TimeOf,
 		Field: e.Field, Value: clean(e.Value),
 	}
-	path, changed := text.ForJSON(e.Path)
+	path, valid := text.ForJSON(e.Path)
 	out.Path = path
-	if changed {
+	if !valid {
 		out.PathRaw = base64.StdEncoding.EncodeToString([]byte(e.Path))
 	}
 	if e.Offset >= 0 {

@@ -51,8 +51,9 @@ var ranks = []struct {
 	{"artifacts/...", []string{"evidence", "artifacts/lines", "artifacts/stamp", "internal/bin", "internal/text"}},
 	{"timeline", []string{"internal/text"}},
 	{"findings", []string{"internal/text"}},
-	{"analyzer", []string{"find", "evidence/...", "internal/sqlite", "runtimes/...", "layers", "overlay", "export", "mount", "artifacts/...", "timeline", "findings"}},
-	{"cmd/lagan", []string{"batch", "find", "analyzer", "evidence", "runtimes", "layers", "timeline", "findings", "internal/text", "internal/confine"}},
+	{"report", []string{"findings", "internal/text"}},
+	{"analyzer", []string{"find", "evidence/...", "internal/sqlite", "runtimes/...", "layers", "overlay", "export", "mount", "artifacts/...", "timeline", "findings", "report"}},
+	{"cmd/lagan", []string{"batch", "find", "analyzer", "evidence", "runtimes", "layers", "timeline", "findings", "report", "internal/text", "internal/confine"}},
 	{"fixtures", nil},
 	{"scripts/...", []string{"..."}},
 }
