@@ -175,15 +175,22 @@ func (r *reader) extend(h *header, x *extended, kind byte, text []byte) error {
 			r.global = map[string]string{}
 		}
 		return paxRecords(text, func(k, v string) error {
-			if len(r.global) < maxGlobals && !strings.Contains(k, "xattr") {
-				r.global[k] = v
+			if len(r.global) >= maxGlobals || !holdsForAll(k) {
+				return nil
 			}
+			r.global[k] = v
 			return x.take(h, k, v, false)
 		})
 	default:
 		return paxRecords(text, func(k, v string) error { return x.take(h, k, v, r.xattrs) })
 	}
 	return nil
+}
+
+// holdsForAll says whether a record makes sense for more than one member: not
+// one that names or measures it.
+func holdsForAll(key string) bool {
+	return key != "path" && key != "linkpath" && key != "size" && !strings.Contains(key, "xattr") && !strings.HasPrefix(key, "GNU.sparse.")
 }
 
 // maxGlobals bounds the records that hold for all members: POSIX names a dozen.
@@ -210,6 +217,8 @@ func (r *reader) finish(h *header, b []byte, x *extended) error {
 		h.major, h.minor = num(offDevmajor, 8), num(offDevminor, 8)
 	}
 	switch {
+	case magic == magicGNU && hasPrefixOfPOSIX(b):
+		h.name = cString(b[offPrefix:offPrefix+prefixSize]) + "/" + h.name
 	case magic == magicGNU:
 		h.optionalTime(atime, b[offGNUAtime:offGNUAtime+12])
 		h.optionalTime(ctime, b[offGNUCtime:offGNUCtime+12])
@@ -238,6 +247,13 @@ func (r *reader) finish(h *header, b []byte, x *extended) error {
 		return fmt.Errorf("a size of %d, %d stored: %w", h.size, h.stored, evidence.ErrCorrupt)
 	}
 	return nil
+}
+
+// hasPrefixOfPOSIX says whether a header of GNU has a name's prefix where its
+// times should be, as Go wrote it before 1.8 (archive/tar, readHeader).
+func hasPrefixOfPOSIX(b []byte) bool {
+	_, err := number(b[offGNUAtime : offGNUAtime+12])
+	return err != nil
 }
 
 // optionalTime takes a time that only some writers fill in.

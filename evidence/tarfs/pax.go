@@ -105,6 +105,9 @@ func (h *header) attribute(key, value string) error {
 	if h.xattrs == nil {
 		h.xattrs = map[string][]byte{}
 	}
+	if strings.ContainsRune(key, 0) {
+		return fmt.Errorf("record %q: %w", key, evidence.ErrCorrupt)
+	}
 	if name, ok := strings.CutPrefix(key, xattrStar); ok {
 		h.xattrs[unescapeGNU(name)] = []byte(value)
 		return nil

@@ -285,7 +285,7 @@ func gnuTar(t testing.TB, dir string, args ...string) []byte {
 }
 
 // gnuTree makes a folder with what GNU tar has several forms for.
-func gnuTree(t testing.TB) string {
+func gnuTree(t testing.TB, parts int64) string {
 	dir := t.TempDir()
 	write := func(name string, off int64, b string) {
 		f, err := os.OpenFile(filepath.Join(dir, name), os.O_CREATE|os.O_RDWR, 0o640)
@@ -300,7 +300,7 @@ func gnuTree(t testing.TB) string {
 	write("plain", 0, "plain\n")
 	write(strings.Repeat("n", 150), 0, "long name")
 	write("latin1-\xe9", 0, "not UTF-8")
-	for i := range int64(40) { // more parts than fit into a header
+	for i := range parts { // more than fit into a header
 		write("sparse", i*1<<20+i*4096, fmt.Sprintf("part %d", i))
 	}
 	os.Truncate(filepath.Join(dir, "sparse"), 100<<20)
@@ -315,7 +315,7 @@ func gnuTree(t testing.TB) string {
 
 // TestAgainstGNUTar reads each format that GNU tar writes and compares with the folder.
 func TestAgainstGNUTar(t *testing.T) {
-	dir := gnuTree(t)
+	dir := gnuTree(t, 40)
 	for _, args := range [][]string{
 		{"--format=gnu"}, {"--format=gnu", "--sparse"}, {"--format=oldgnu", "--sparse"}, {"--format=posix"}, {"--format=posix", "--sparse", "--sparse-version=0.0"},
 		{"--format=posix", "--sparse", "--sparse-version=0.1"}, {"--format=posix", "--sparse", "--sparse-version=1.0"}, {"--format=gnu", "--incremental"},
@@ -389,7 +389,7 @@ func FuzzOpen(f *testing.F) {
 	attr.PAXRecords = map[string]string{"SCHILY.xattr.user.a": "b", "LIBARCHIVE.xattr.b": "YQ"}
 	f.Add(archive(f, attr, file(strings.Repeat("d/", 100)+"f", "1"), link(tar.TypeLink, "b", "x"), link(tar.TypeSymlink, "c", "x")))
 	f.Add(archive(f, input{tar.Header{Typeflag: tar.TypeReg, Name: strings.Repeat("n", 150), Format: tar.FormatGNU}, "x"}))
-	dir := gnuTree(f)
+	dir := gnuTree(f, 6)
 	for _, v := range []string{"0.0", "0.1", "1.0"} {
 		f.Add(gnuTar(f, dir, "--format=posix", "--sparse", "--sparse-version="+v, "sparse"))
 	}

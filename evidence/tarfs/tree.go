@@ -189,6 +189,9 @@ func (t *tree) member(h *header) error {
 	if len(h.name) > maxPath || len(h.link) > maxPath {
 		return fmt.Errorf("a name of %d bytes: %w", max(len(h.name), len(h.link)), evidence.ErrUnsupported)
 	}
+	if strings.ContainsRune(h.name, 0) || strings.ContainsRune(h.link, 0) {
+		return fmt.Errorf("a name with a NUL in it: %w", evidence.ErrCorrupt)
+	}
 	dir, base, err := t.parentOf(h.name)
 	if err != nil {
 		return err

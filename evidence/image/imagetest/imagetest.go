@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"io/fs"
 	"math/rand"
 	"os"
 	"os/exec"
@@ -151,7 +152,7 @@ func Fuzz(tb testing.TB, im Image, err error) {
 
 func check(tb testing.TB, err error) {
 	tb.Helper()
-	for _, ours := range []error{nil, evidence.ErrCorrupt, evidence.ErrFormat, evidence.ErrUnsupported, io.EOF, io.ErrUnexpectedEOF} {
+	for _, ours := range []error{nil, evidence.ErrCorrupt, evidence.ErrFormat, evidence.ErrUnsupported, fs.ErrNotExist, io.EOF, io.ErrUnexpectedEOF} {
 		if errors.Is(err, ours) {
 			return
 		}
