@@ -21,10 +21,11 @@ type table struct {
 	segment int
 	first   int64 // number of its first chunk
 	count   int64
-	base    int64 // what the entries count from
-	entries int64 // offset of the entries
-	copy    int64 // offset of the entries in "table2", or 0
-	end     int64 // of the section that has the chunks
+	base    int64  // what the entries count from
+	entries int64  // offset of the entries
+	copy    int64  // offset of the entries in "table2", or 0
+	end     int64  // of the section that has the chunks
+	found   []byte // the entries where they are not in the file
 }
 
 // addTable takes a table section; sectors is where the section of chunks
@@ -82,6 +83,9 @@ func (im *Image) readTable(f File, s section) (table, error) {
 // the entries it puts the number of the first that overflowed.
 func (im *Image) load(i int) ([]byte, error) {
 	t := &im.tables[i]
+	if t.found != nil {
+		return binary.LittleEndian.AppendUint32(bytes.Clone(t.found), uint32(t.count)), nil
+	}
 	var best []byte
 	for _, off := range []int64{t.entries, t.copy} {
 		if off == 0 {

@@ -253,6 +253,12 @@ type section struct {
 // segment is the last one.
 func (im *Image) readSections(f File, segment int) (last bool, err error) {
 	sectors := int64(0) // end of the last sectors section
+	var without section // the last one as long as it has no table
+	defer func() {
+		if err != nil && without.end > 0 {
+			im.rebuild(f, without, segment)
+		}
+	}()
 	for off, n := int64(fileHeader), 0; ; n++ {
 		s, err := im.readSection(f, off)
 		if err != nil {
@@ -266,8 +272,9 @@ func (im *Image) readSections(f File, segment int) (last bool, err error) {
 				err = im.readVolume(f, s)
 			}
 		case "sectors":
-			sectors = s.end
+			sectors, without = s.end, s
 		case "table":
+			without = section{}
 			err = im.addTable(f, s, segment, sectors)
 		case "table2":
 			im.addCopy(f, s)

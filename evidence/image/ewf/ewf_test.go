@@ -304,3 +304,94 @@ func FuzzOpen(f *testing.F) {
 		imagetest.Fuzz(t, im, nil)
 	})
 }
+
+// segmentOf makes segment n of an image of one chunk a segment, filled with its number.
+func segmentOf(n, count int) []byte {
+	le := binary.LittleEndian
+	b := le.AppendUint16(append([]byte(magicEWF), 1), uint16(n))
+	b = append(b, 0, 0)
+	add := func(name string, data []byte) {
+		h := make([]byte, sectionHeader)
+		copy(h, name)
+		next := len(b) + sectionHeader + len(data)
+		if data == nil {
+			next = len(b)
+		}
+		le.PutUint64(h[16:], uint64(next))
+		le.PutUint64(h[24:], uint64(sectionHeader+len(data)))
+		le.PutUint32(h[offSectionSum:], adler32.Checksum(h[:offSectionSum]))
+		b = append(append(b, h...), data...)
+	}
+	sum := func(d []byte) []byte { return le.AppendUint32(d, adler32.Checksum(d)) }
+	if n == 1 {
+		volume := make([]byte, volumeSizeSMART-4)
+		for i, v := range []uint32{1, uint32(count), 1, 512, uint32(count)} {
+			le.PutUint32(volume[4*i:], v)
+		}
+		add("volume", sum(volume))
+	}
+	start := uint32(len(b) + sectionHeader)
+	add("sectors", sum(bytes.Repeat([]byte{byte(n)}, 512)))
+	head := make([]byte, tableHeader-4)
+	head[0] = 1
+	add("table", append(sum(head), sum(le.AppendUint32(nil, start))...))
+	if n == count {
+		add("done", nil)
+	} else {
+		add("next", nil)
+	}
+	return b
+}
+
+// TestManySegments reads past .E99 and .EZZ, with and without a segment.
+func TestManySegments(t *testing.T) {
+	const count = 99 + 26*26 + 30 // up to .FBD
+	first := filepath.Join(t.TempDir(), "disk.E01")
+	path := func(n int) string {
+		if n == 1 {
+			return first
+		}
+		return SegmentName(first, n)
+	}
+	for n := 1; n <= count; n++ {
+		if err := os.WriteFile(path(n), segmentOf(n, count), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var warned []error
+	read := func() ([]byte, error) {
+		im, err := Open(bytes.NewReader(segmentOf(1, count)), Options{
+			Warn: func(err error) { warned = append(warned, err) },
+			Segment: func(n int) (File, error) {
+				b, err := os.ReadFile(path(n))
+				return bytes.NewReader(b), err
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := make([]byte, 512*count)
+		for i := range count {
+			if _, err := im.ReadAt(p[512*i:512*(i+1)], int64(512*i)); err != nil && i != 150 {
+				return p, err
+			}
+		}
+		return p, nil
+	}
+	for _, lost := range []int{0, 151} {
+		if lost > 0 {
+			if err := os.Remove(path(lost)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p, err := read()
+		if err != nil || (len(warned) > 0) != (lost > 0) {
+			t.Fatal(err, warned)
+		}
+		for i := range count {
+			if want := byte(i + 1); i+1 != lost && (p[512*i] != want || p[512*i+511] != want) {
+				t.Fatalf("segment %d, %s: %d", i+1, path(i+1), p[512*i])
+			}
+		}
+	}
+}
