@@ -2,7 +2,7 @@ package analyzer
 
 import (
 	"context"
-	"crypto/sha256"
+	"encoding/hex"
 	"strings"
 	"time"
 
@@ -15,6 +15,7 @@ import (
 // ChangeOptions say what Changes gives.
 type ChangeOptions struct {
 	Hash  bool       // SHA-256 of regular files, before and after
+	Sets  *HashSets  // lists that files are compared with; nil: none
 	Where *find.Expr // only what it matches, of deleted files as they were; nil: all
 }
 
@@ -71,7 +72,7 @@ func (n *Node) Changes(ctx context.Context, c *Container, o ChangeOptions, fn fu
 
 // everything tells all files of a root filesystem without an image as added.
 func (n *Node) everything(ctx context.Context, view *Tree, o ChangeOptions, fn func(Change) error) error {
-	return n.List(ctx, view, "/", ListOptions{Recursive: true, Hash: o.Hash, Where: o.Where}, func(f File) error {
+	return n.List(ctx, view, "/", ListOptions{Recursive: true, Hash: o.Hash, Where: o.Where, Sets: o.Sets}, func(f File) error {
 		if f.Path == "/" {
 			return nil
 		}
@@ -91,8 +92,8 @@ type differ struct {
 
 func (d *differ) change(ch layers.Change) error {
 	out := Change{Kind: ch.Kind, Changed: ch.Changed}
-	now := lister{n: d.n, t: d.view, o: ListOptions{Hash: d.o.Hash}, fn: func(f File) error { out.File = f; return nil }, sum: sha256.New()}
-	old := lister{n: d.n, t: d.base, o: ListOptions{Hash: d.o.Hash}, fn: func(f File) error { out.File = f; return nil }, sum: sha256.New()}
+	now := lister{n: d.n, t: d.view, o: ListOptions{Hash: d.o.Hash, Sets: d.o.Sets}, fn: func(f File) error { out.File = f; return nil }}
+	old := lister{n: d.n, t: d.base, o: ListOptions{Hash: d.o.Hash, Sets: d.o.Sets}, fn: func(f File) error { out.File = f; return nil }}
 	now.match, old.match = d.match, d.matchOld
 	switch ch.Kind {
 	case layers.Deleted:
@@ -112,11 +113,11 @@ func (d *differ) change(ch layers.Change) error {
 			return nil
 		}
 		if d.o.Hash && ch.Kind == layers.Modified && ch.Old.Type == evidence.TypeFile {
-			sum, err := old.hash(ch.OldIno)
+			h, err := old.hashContent(ch.OldIno)
 			if err != nil {
 				d.n.gap(d.c.store.Volume, d.base.Name+": "+ch.Path, err)
 			}
-			out.OldSHA256 = sum
+			out.OldSHA256 = hex.EncodeToString(h.sha256)
 		}
 	}
 	return d.fn(out)

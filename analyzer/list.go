@@ -2,7 +2,6 @@ package analyzer
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -20,6 +19,7 @@ type ListOptions struct {
 	Recursive bool       // the path itself and all below it
 	Hash      bool       // SHA-256 of regular files
 	UpperOnly bool       // only what comes from the container's upper layer
+	Sets      *HashSets  // lists that files are compared with; nil: none
 	Where     *find.Expr // only what it matches; nil: all
 }
 
@@ -31,6 +31,8 @@ type File struct {
 	Xattrs map[string][]byte
 	SHA256 string
 	Layer  string
+	// Known and Matches name the lists of ListOptions.Sets that have the content.
+	Known, Matches []string
 }
 
 // List calls fn for the entries of a folder of the tree, in name order, or for
@@ -41,7 +43,7 @@ func (n *Node) List(ctx context.Context, t *Tree, path string, o ListOptions, fn
 		return fmt.Errorf("%s: %w", t.Name, err)
 	}
 	prefix := "/" + strings.Join(evidence.Split(path), "/")
-	l := lister{n: n, t: t, o: o, fn: fn, sum: sha256.New()}
+	l := lister{n: n, t: t, o: o, fn: fn}
 	if o.Where != nil {
 		if l.match, err = n.matcher(t, o.Where, time.Time{}); err != nil {
 			return err
@@ -77,7 +79,6 @@ type lister struct {
 	t   *Tree
 	o   ListOptions
 	fn  func(File) error
-	sum hash.Hash
 	buf []byte
 	// match, where set, says which files are told.
 	match *matcher
@@ -91,6 +92,9 @@ func (l *lister) file(path string, ino evidence.Ino, info evidence.Info) error {
 	l.n.guard(0, l.t.Name+": "+path, func() error {
 		return l.details(&f, ino)
 	})
+	if !l.o.Sets.keeps(&f) {
+		return nil
+	}
 	return l.fn(f)
 }
 
@@ -106,20 +110,14 @@ func (l *lister) details(f *File, ino evidence.Ino) error {
 	if f.Xattrs, err = l.t.Xattrs(ino); err != nil {
 		failed = errors.Join(failed, fmt.Errorf("reading attributes: %w", err))
 	}
-	if l.o.Hash && f.Info.Type == evidence.TypeFile {
-		if f.SHA256, err = l.hash(ino); err != nil {
-			failed = errors.Join(failed, fmt.Errorf("hashing: %w", err))
+	if (l.o.Hash || l.o.Sets != nil) && f.Info.Type == evidence.TypeFile {
+		h, err := l.hashContent(ino)
+		if err != nil {
+			return errors.Join(failed, fmt.Errorf("hashing: %w", err))
 		}
+		l.sets(f, h)
 	}
 	return failed
-}
-
-func (l *lister) hash(ino evidence.Ino) (string, error) {
-	r, err := l.t.Open(ino)
-	if err != nil {
-		return "", err
-	}
-	return hashOf(r, l.sum, &l.buf)
 }
 
 // hashBuffer is how much of a file is read at once for hashing.

@@ -18,19 +18,27 @@ type Match struct {
 	find.File
 	Action find.Action
 	Text   string // of find.ActionPrintf
-	// Record reads all that is known of the file.
-	Record func() (File, error)
+	// Record reads all that is known of the file. false says that MatchOptions.Sets
+	// leave it out.
+	Record func() (File, bool, error)
+}
+
+// MatchOptions say how files are found.
+type MatchOptions struct {
+	// Now is what ages count from; its zero value is the time at which the node's
+	// root was last written, as far as that is known, else the present.
+	Now  time.Time
+	Sets *HashSets // lists that files are compared with; nil: none
 }
 
 // Find calls fn for what the expression tells of the files at and below each of
-// the starts. Ages count from now; its zero value is the time at which the
-// node's root was last written, as far as that is known, else the present. What
-// can't be read is a gap.
-func (n *Node) Find(ctx context.Context, t *Tree, starts []string, e *find.Expr, now time.Time, fn func(Match) error) error {
-	m, err := n.matcher(t, e, now)
+// the starts. What can't be read is a gap.
+func (n *Node) Find(ctx context.Context, t *Tree, starts []string, e *find.Expr, o MatchOptions, fn func(Match) error) error {
+	m, err := n.matcher(t, e, o.Now)
 	if err != nil {
 		return err
 	}
+	m.sets = o.Sets
 	for _, start := range starts {
 		ino, err := evidence.Resolve(t, t.Root(), start, strings.HasSuffix(start, "/"))
 		if err != nil {
@@ -52,6 +60,8 @@ type matcher struct {
 	t   *Tree
 	e   *find.Expr
 	env *find.Env
+
+	sets *HashSets
 }
 
 func (n *Node) matcher(t *Tree, e *find.Expr, now time.Time) (*matcher, error) {
@@ -189,7 +199,7 @@ func (m *matcher) below(ctx context.Context, start string, ino evidence.Ino, fn 
 		var failed error
 		prune, quit := m.e.Match(&f, m.env, func(a find.Action, text string) {
 			if failed == nil {
-				failed = fn(Match{File: f, Action: a, Text: text, Record: func() (File, error) { return m.record(path, e.Ino, info) }})
+				failed = fn(Match{File: f, Action: a, Text: text, Record: func() (File, bool, error) { return m.record(path, e.Ino, info) }})
 			}
 		})
 		switch {
@@ -208,10 +218,10 @@ func (m *matcher) below(ctx context.Context, start string, ino evidence.Ino, fn 
 	return false, err
 }
 
-func (m *matcher) record(path string, ino evidence.Ino, info evidence.Info) (out File, err error) {
-	l := lister{n: m.n, t: m.t, fn: func(f File) error { out = f; return nil }}
+func (m *matcher) record(path string, ino evidence.Ino, info evidence.Info) (out File, kept bool, err error) {
+	l := lister{n: m.n, t: m.t, o: ListOptions{Sets: m.sets}, fn: func(f File) error { out, kept = f, true; return nil }}
 	err = l.file("/"+strings.Join(evidence.Split(path), "/"), ino, info)
-	return out, err
+	return out, kept, err
 }
 
 // maxGlob bounds what one pattern stands for.

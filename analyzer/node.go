@@ -112,6 +112,7 @@ type Node struct {
 	patience patience
 	gaps     gapList
 	blobs    layerBlobs
+	contents contentHashes
 	parents  map[string]bool // disks that others hold the changes of
 	mounts   []mounted       // what the tree shows where, "/" first
 

@@ -16,17 +16,22 @@ var diffColumns = columns{
 
 func newDiffCommand(u *ui) *cobra.Command {
 	var tests fileTests
+	var lists hashLists
 	var where *find.Expr
 	cmd := u.command(verb{
 		use:   "diff EVIDENCE CONTAINER",
 		short: "what a container changed against its image",
 		long: `Print what the container added (A), changed (C) and deleted (D) against its image, as
-docker diff does. JSON and CSV add type, owner, mode, times, hashes and what changed.`,
+docker diff does. JSON and CSV add type, owner, mode, times, hashes and what changed.
+` + hashListsHelp,
 		examples: `
   lagan diff node.img.zst tomcat-prod
   lagan diff node.img.zst tomcat-prod --output jsonl | jq 'select(.change=="added") | .path'`,
 		min: 2, max: 2,
 		check: func() (err error) {
+			if err := lists.check(); err != nil {
+				return err
+			}
 			where, err = tests.expr()
 			return err
 		},
@@ -35,9 +40,13 @@ docker diff does. JSON and CSV add type, owner, mode, times, hashes and what cha
 			if err != nil {
 				return err
 			}
+			sets, err := lists.open(n)
+			if err != nil {
+				return err
+			}
 			return u.write(func(w io.Writer) error {
 				p := u.newPrinter(w, diffColumns)
-				err := n.Changes(u.ctx, c, analyzer.ChangeOptions{Hash: u.output != "table", Where: where}, func(ch analyzer.Change) error {
+				err := n.Changes(u.ctx, c, analyzer.ChangeOptions{Hash: u.output != "table", Where: where, Sets: sets}, func(ch analyzer.Change) error {
 					return p.print(newChangeRecord(ch))
 				})
 				if err != nil {
@@ -48,6 +57,7 @@ docker diff does. JSON and CSV add type, owner, mode, times, hashes and what cha
 		},
 	})
 	tests.addFlags(cmd)
+	lists.addFlags(cmd)
 	return cmd
 }
 
@@ -55,10 +65,9 @@ docker diff does. JSON and CSV add type, owner, mode, times, hashes and what cha
 type changeRecord struct{ fileRecord }
 
 func newChangeRecord(ch analyzer.Change) *changeRecord {
-	return &changeRecord{fileRecord{
-		path: ch.Path, info: ch.Info, target: ch.Target, xattrs: ch.Xattrs, sha256: ch.SHA256, layer: ch.Layer,
-		change: string(ch.Kind), changed: ch.Changed, oldSHA256: ch.OldSHA256,
-	}}
+	r := changeRecord{*recordOf(&ch.File)}
+	r.change, r.changed, r.oldSHA256 = string(ch.Kind), ch.Changed, ch.OldSHA256
+	return &r
 }
 
 func (r *changeRecord) row(wide bool) []string {
@@ -66,5 +75,5 @@ func (r *changeRecord) row(wide bool) []string {
 		return r.wideRow()
 	}
 	letter := map[string]string{"added": "A", "modified": "C", "deleted": "D"}[r.change]
-	return []string{letter, r.path}
+	return []string{letter, r.path + marks(r.known, r.matches)}
 }

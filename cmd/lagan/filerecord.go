@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"lagan/analyzer"
 	"lagan/evidence"
 	"lagan/internal/text"
 )
@@ -23,6 +24,8 @@ type fileRecord struct {
 	xattrs map[string][]byte
 	sha256 string
 	layer  string
+	// the lists of hashes that have the content
+	known, matches []string
 	// of diff
 	change    string
 	changed   []string
@@ -34,7 +37,7 @@ var lsColumns = columns{
 	wide:  fileColumns,
 }
 
-var fileColumns = []string{"path", "type", "mode", "uid", "gid", "size", "nlink", "inode", "rdev", "target", "mtime", "atime", "ctime", "btime", "xattrs", "sha256", "layer"}
+var fileColumns = []string{"path", "type", "mode", "uid", "gid", "size", "nlink", "inode", "rdev", "target", "mtime", "atime", "ctime", "btime", "xattrs", "sha256", "layer", "known", "match"}
 
 // appendJSON writes the object by hand: a node has millions of files.
 func (r *fileRecord) appendJSON(dst []byte) ([]byte, error) {
@@ -61,17 +64,34 @@ func (r *fileRecord) appendJSON(dst []byte) ([]byte, error) {
 			dst = appendField(dst, f.name, f.value)
 		}
 	}
-	if len(r.changed) > 0 {
-		dst = append(dst, `,"changed":[`...)
-		for i, c := range r.changed {
-			if i > 0 {
-				dst = append(dst, ',')
-			}
-			dst = text.AppendJSON(dst, c)
+	for _, l := range [...]struct {
+		name string
+		list []string
+	}{{"known", r.known}, {"match", r.matches}, {"changed", r.changed}} {
+		if len(l.list) > 0 {
+			dst = appendList(dst, l.name, l.list)
 		}
-		dst = append(dst, ']')
 	}
 	return append(dst, '}'), nil
+}
+
+func appendList(dst []byte, name string, list []string) []byte {
+	dst = append(dst, ',', '"')
+	dst = append(dst, name...)
+	dst = append(dst, `":[`...)
+	for i, s := range list {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		s, _ = text.ForJSON(s)
+		dst = text.AppendJSON(dst, s)
+	}
+	return append(dst, ']')
+}
+
+// recordOf makes a record of a file.
+func recordOf(f *analyzer.File) *fileRecord {
+	return &fileRecord{path: f.Path, info: f.Info, target: f.Target, xattrs: f.Xattrs, sha256: f.SHA256, layer: f.Layer, known: f.Known, matches: f.Matches}
 }
 
 func (r *fileRecord) appendInfo(dst []byte) []byte {
@@ -180,7 +200,7 @@ func (r *fileRecord) row(wide bool) []string {
 	if !i.Mtime.IsZero() {
 		modified = i.Mtime.UTC().Format("2006-01-02T15:04:05Z")
 	}
-	return []string{modeString(i), strconv.Itoa(int(i.Nlink)), fmt.Sprint(i.UID), fmt.Sprint(i.GID), size, modified, path}
+	return []string{modeString(i), strconv.Itoa(int(i.Nlink)), fmt.Sprint(i.UID), fmt.Sprint(i.GID), size, modified, path + marks(r.known, r.matches)}
 }
 
 func (r *fileRecord) wideRow() []string {
@@ -192,7 +212,7 @@ func (r *fileRecord) wideRow() []string {
 	slices.Sort(xattrs)
 	row := []string{
 		r.path, i.Type.String(), octal(i.Perm), fmt.Sprint(i.UID), fmt.Sprint(i.GID), fmt.Sprint(i.Size), fmt.Sprint(i.Nlink), fmt.Sprint(i.Inode),
-		device(i), r.target, formatTime(i.Mtime), formatTime(i.Atime), formatTime(i.Ctime), formatTime(i.Btime), strings.Join(xattrs, " "), r.sha256, r.layer,
+		device(i), r.target, formatTime(i.Mtime), formatTime(i.Atime), formatTime(i.Ctime), formatTime(i.Btime), strings.Join(xattrs, " "), r.sha256, r.layer, strings.Join(r.known, " "), strings.Join(r.matches, " "),
 	}
 	if r.change != "" {
 		row = append([]string{r.change}, row...)

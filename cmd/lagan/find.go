@@ -18,6 +18,7 @@ func newFindCommand(u *ui) *cobra.Command {
 	var tests []string
 	var now string
 	var mounts bool
+	var lists hashLists
 	cmd := u.command(verb{
 		use:   "find EVIDENCE CONTAINER [PATH...] [TEST...]",
 		short: "find files of a container's merged view, or of the node, as find(1) does",
@@ -28,7 +29,8 @@ func newFindCommand(u *ui) *cobra.Command {
 printed; the other formats of --output print records as ls does. Nothing is executed or deleted.
 
 Ages (-mtime, -mmin) count from --now; without it from when the node's root was last written, as far as the disk says so.
--o is find's "or" here: --out names a file.`,
+-o is find's "or" here: --out names a file.
+` + hashListsHelp,
 		examples: `
   lagan find node.img.zst tomcat-prod / -newermt 2026-11-22 -type f --exec-bit
   lagan find node.img.zst web-front /tmp /var/tmp \( -name '.*' -o --elf \) -ls
@@ -41,7 +43,7 @@ Ages (-mtime, -mmin) count from --now; without it from when the node's root was 
 			if u.output != "table" && (expr.Uses(find.ActionPrint0) || expr.Uses(find.ActionLs) || expr.Uses(find.ActionPrintf)) {
 				return usageError{errors.New("-print0, -ls and -printf are formats of their own: leave out --output")}
 			}
-			return nil
+			return lists.check()
 		},
 		run: func(n *analyzer.Node, args []string) error {
 			tree, err := findTree(n, args[1], mounts)
@@ -58,11 +60,16 @@ Ages (-mtime, -mmin) count from --now; without it from when the node's root was 
 			if len(starts) == 0 {
 				starts = []string{"/"}
 			}
-			return u.find(n, tree, starts, expr, at)
+			sets, err := lists.open(n)
+			if err != nil {
+				return err
+			}
+			return u.find(n, tree, starts, expr, analyzer.MatchOptions{Now: at, Sets: sets})
 		},
 	})
 	cmd.Flags().StringVar(&now, "now", "", "TIME that ages count from")
 	cmd.Flags().BoolVar(&mounts, "mounts", false, "with the container's volumes and bind mounts in their places")
+	lists.addFlags(cmd)
 	takesExpression(cmd, &tests)
 	return cmd
 }
@@ -134,25 +141,28 @@ func hasValue(arg string) bool {
 	return false
 }
 
-func (u *ui) find(n *analyzer.Node, tree *analyzer.Tree, starts []string, e *find.Expr, now time.Time) error {
-	env := n.FindEnv(tree, now)
+func (u *ui) find(n *analyzer.Node, tree *analyzer.Tree, starts []string, e *find.Expr, o analyzer.MatchOptions) error {
+	env := n.FindEnv(tree, o.Now)
 	return u.write(func(w io.Writer) error {
 		var p *printer
 		if u.output != "table" {
 			p = u.newPrinter(w, lsColumns)
 		}
 		done := int64(0)
-		err := n.Find(u.ctx, tree, starts, e, now, func(m analyzer.Match) error {
+		err := n.Find(u.ctx, tree, starts, e, o, func(m analyzer.Match) error {
 			done++
 			u.progress("files found", done, 0)
-			if p == nil {
-				return printMatch(w, &m, env)
+			if p == nil && o.Sets == nil {
+				return printMatch(w, &m, env, "")
 			}
-			f, err := m.Record()
-			if err != nil {
+			f, kept, err := m.Record()
+			switch {
+			case err != nil || !kept:
 				return err
+			case p == nil:
+				return printMatch(w, &m, env, marks(f.Known, f.Matches))
 			}
-			return p.print(&fileRecord{path: f.Path, info: f.Info, target: f.Target, xattrs: f.Xattrs, layer: f.Layer})
+			return p.print(recordOf(&f))
 		})
 		if err != nil || p == nil {
 			return err
@@ -163,7 +173,7 @@ func (u *ui) find(n *analyzer.Node, tree *analyzer.Tree, starts []string, e *fin
 
 // printMatch prints as find does. -print0 and -printf are for programs, which get
 // the names' bytes.
-func printMatch(w io.Writer, m *analyzer.Match, env *find.Env) error {
+func printMatch(w io.Writer, m *analyzer.Match, env *find.Env, marks string) error {
 	line := m.Path
 	switch m.Action {
 	case find.ActionPrint0:
@@ -175,7 +185,7 @@ func printMatch(w io.Writer, m *analyzer.Match, env *find.Env) error {
 	case find.ActionLs:
 		line = find.Ls(&m.File, env)
 	}
-	_, err := io.WriteString(w, text.ForTerminal(line)+"\n")
+	_, err := io.WriteString(w, text.ForTerminal(line+marks)+"\n")
 	return err
 }
 

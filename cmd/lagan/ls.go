@@ -13,23 +13,32 @@ func newLsCommand(u *ui) *cobra.Command {
 	var o analyzer.ListOptions
 	var mounts bool
 	var tests fileTests
+	var lists hashLists
 	cmd := u.command(verb{
 		use:   "ls EVIDENCE CONTAINER [PATH]",
 		short: "list files of a container's merged view, or of the node",
 		long: `List a folder of the merged view, as the kernel's overlay would show it. With -R, PATH itself and all below it. PATH
 may be a pattern in quotes: * ? and [...] also match names that begin with a dot. --name, --newer, --type and
-their like keep what they match, in all folders below PATH with -R.`,
+their like keep what they match, in all folders below PATH with -R.
+` + hashListsHelp,
 		examples: `
   lagan ls node.img.zst web-front /etc
   lagan ls node.img.zst kube-system/aws-node-x2b7k/aws-node -R --upper
   lagan ls node.img.zst @node /root -R --hash --output jsonl`,
 		min: 2, max: 3,
 		check: func() (err error) {
+			if err := lists.check(); err != nil {
+				return err
+			}
 			o.Where, err = tests.expr()
 			return err
 		},
 		run: func(n *analyzer.Node, args []string) error {
 			path := "/"
+			var err error
+			if o.Sets, err = lists.open(n); err != nil {
+				return err
+			}
 			if len(args) > 2 {
 				path = args[2]
 			}
@@ -41,6 +50,7 @@ their like keep what they match, in all folders below PATH with -R.`,
 	cmd.Flags().BoolVar(&o.UpperOnly, "upper", false, "only what the container wrote")
 	cmd.Flags().BoolVar(&mounts, "mounts", false, "with the container's volumes and bind mounts in their places")
 	tests.addFlags(cmd)
+	lists.addFlags(cmd)
 	return cmd
 }
 
@@ -75,7 +85,7 @@ func (u *ui) ls(n *analyzer.Node, spec, path string, mounts bool, o analyzer.Lis
 			err := n.List(u.ctx, tree, path, o, func(f analyzer.File) error {
 				done++
 				u.progress("listing files", done, 0)
-				return p.print(&fileRecord{path: f.Path, info: f.Info, target: f.Target, xattrs: f.Xattrs, sha256: f.SHA256, layer: f.Layer})
+				return p.print(recordOf(&f))
 			})
 			if err != nil {
 				return err
