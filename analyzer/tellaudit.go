@@ -7,6 +7,7 @@ import (
 
 	"lagan/artifacts/access"
 	"lagan/artifacts/audit"
+	alerts "lagan/artifacts/falco"
 	"lagan/artifacts/kubeaudit"
 	"lagan/evidence"
 	"lagan/timeline"
@@ -31,7 +32,18 @@ var (
 	}
 )
 
+// errorGlobs and falcoGlobs are like them.
 var (
+	errorGlobs = []string{
+		"var/log/nginx/*error*", "var/log/apache2/*error*", "var/log/httpd/*error*", "usr/local/apache2/logs/*error*", "usr/local/nginx/logs/*error*",
+		"usr/local/openresty/nginx/logs/*error*", "opt/bitnami/*/logs/*error*",
+	}
+	falcoGlobs = []string{"var/log/falco*.log*", "var/log/falco*.json*", "var/log/falco/*", "var/log/falco_events*", "etc/falco/*events*.log*", "etc/falco/*events*.json*"}
+)
+
+var (
+	errorMessage     = timeline.NewTemplate("[{severity}] {message_body}")
+	falcoMessage     = timeline.NewTemplate("{priority}: {rule}: {message_body}")
 	auditMessage     = timeline.NewTemplate("[audit_type: {audit_type}, pid: {pid}] {message_body}")
 	kubeAuditMessage = timeline.NewTemplate("User {username} performed {verb} on {resource} {object_name} in namespace {kubernetes_namespace} command: {command} from IP address {ip_address} response: {response_code}")
 	accessMessage    = timeline.NewTemplate("http_request: {http_request} from: {ip_address} code: {http_response_code} referer: {http_request_referer} user_agent: {http_request_user_agent} server_name: {server_name} port: {port}")
@@ -40,18 +52,25 @@ var (
 // audits tells the logs of auditd, of Kubernetes' API server, and of web servers.
 func (t *teller) audits() error {
 	for _, s := range t.sites(false) {
-		sources := []artifactSource{
-			{globs: auditGlobs, tell: (*teller).auditLog},
-			{globs: append(apiServerLogs(s), kubeAuditGlobs...), tell: (*teller).kubeAudit},
-			{globs: accessGlobs, tell: (*teller).accessLog},
-		}
-		for _, src := range sources {
+		s.zone = zoneOf(s.tree, s.container != nil)
+		for _, src := range auditSources(s) {
 			if err := t.once(s, src); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// auditSources are the logs of auditd, the API server, web servers and Falco.
+func auditSources(s *site) []artifactSource {
+	return []artifactSource{
+		{globs: auditGlobs, tell: (*teller).auditLog},
+		{globs: append(apiServerLogs(s), kubeAuditGlobs...), tell: (*teller).kubeAudit},
+		{globs: accessGlobs, tell: (*teller).accessLog},
+		{globs: errorGlobs, tell: (*teller).errorLog},
+		{globs: falcoGlobs, tell: (*teller).falcoLog},
+	}
 }
 
 // once tells each file that any of a source's patterns names.
@@ -226,4 +245,71 @@ func (t *teller) accessLog(a *artifact) error {
 		t.r.String(timeline.FieldMessageBody, e.Text)
 		t.r.Template(accessMessage)
 	})
+}
+
+func (t *teller) errorLog(a *artifact) error {
+	common := t.artifactCommon(a, "error_log")
+	r, done := a.unpacked()
+	defer done()
+	return each(t, a, access.ReadErrors(r, a.zone.location), func(p *access.Problem) {
+		t.r.Reset(timeline.WebErrorLog, common)
+		t.r.Path(a.prefix, a.path)
+		t.r.Int(timeline.FieldOffset, p.Offset)
+		t.r.Time(timeline.Recorded, p.Time)
+		t.r.String(timeline.FieldTimeAssumption, a.zone.assume(false, true))
+		t.r.String(timeline.FieldSeverity, p.Severity)
+		if p.PID > 0 {
+			t.r.Int(timeline.FieldPID, int64(p.PID))
+		}
+		t.r.String(timeline.FieldIPAddress, p.IP)
+		t.r.String(timeline.FieldPort, p.Port)
+		t.r.String(timeline.FieldServerName, p.Server)
+		t.r.String(timeline.FieldHTTPRequest, p.Request)
+		t.r.String(timeline.FieldHTTPRequestMethod, p.Method)
+		t.r.String(timeline.FieldURL, p.URL)
+		t.r.String(timeline.FieldHTTPRequestReferer, p.Referer)
+		t.r.String(timeline.FieldBody, p.Text)
+		t.r.String(timeline.FieldMessageBody, p.Text)
+		t.r.Template(errorMessage)
+	})
+}
+
+func (t *teller) falcoLog(a *artifact) error {
+	r, done := a.unpacked()
+	defer done()
+	return each(t, a, alerts.Read(r), func(e *alerts.Alert) { t.falcoAlert(a.prefix, a.path, a.volume, e) })
+}
+
+// falcoAlert makes the record of an alert, with the fields of the container that
+// it is about.
+func (t *teller) falcoAlert(prefix, path string, volume int, e *alerts.Alert) {
+	c := t.containerByID(e.ContainerID)
+	t.r.Reset(timeline.FalcoAlert, t.eventCommon(c, "falco", volume))
+	t.r.Path(prefix, path)
+	t.r.Int(timeline.FieldOffset, e.Offset)
+	t.r.Time(timeline.Recorded, e.Time)
+	t.r.String(timeline.FieldRule, e.Rule)
+	t.r.String(timeline.FieldPriority, e.Priority)
+	t.r.String(timeline.FieldEventSource, e.Source)
+	t.r.String(timeline.FieldHostname, e.Host)
+	if c == nil {
+		t.r.String(timeline.FieldContainerID, e.ContainerID)
+		t.r.String(timeline.FieldContainerIdentifier, e.ContainerID)
+		t.r.String(timeline.FieldContainerName, e.ContainerName)
+		t.r.String(timeline.FieldImageName, e.Image)
+		t.r.String(timeline.FieldKubernetesNamespace, e.Namespace)
+		t.r.String(timeline.FieldKubernetesPodName, e.Pod)
+	}
+	t.r.String(timeline.FieldUsername, e.User)
+	t.r.String(timeline.FieldCommand, e.Command)
+	t.r.String(timeline.FieldExecutable, e.Process)
+	t.r.String(timeline.FieldObjectName, e.File)
+	t.r.String(timeline.FieldIPAddress, e.Connection)
+	if e.PID > 0 {
+		t.r.Int(timeline.FieldPID, e.PID)
+	}
+	t.r.Strings(timeline.FieldTag, e.Tags)
+	t.r.String(timeline.FieldBody, e.Output)
+	t.r.String(timeline.FieldMessageBody, e.Output)
+	t.r.Template(falcoMessage)
 }

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 
+	alerts "lagan/artifacts/falco"
 	"lagan/evidence"
 	"lagan/timeline"
 )
@@ -36,8 +37,29 @@ func (t *teller) logSet(volume int, set *logSet, common *timeline.Common) error 
 		t.r.Bytes(timeline.FieldBody, e.Text)
 		t.r.Bytes(timeline.FieldMessageBody, e.Text)
 		t.r.Template(outputMessage)
-		return t.tell()
+		if err := t.tell(); err != nil {
+			return err
+		}
+		return t.alertIn(e, volume)
 	})
+}
+
+// alertIn tells the alert that a line of Falco's own output is, as it runs in a
+// pod of its own on most nodes.
+func (t *teller) alertIn(e *LogEntry, volume int) error {
+	if !alerts.Is(e.Text) {
+		return nil
+	}
+	alert, err := alerts.Parse(e.Text)
+	if err != nil {
+		return nil // some other program's JSON: the line is told
+	}
+	if alert.Time.IsZero() {
+		alert.Time = e.Time
+	}
+	alert.Offset = e.Offset
+	t.falcoAlert("NODE:", e.Path, volume, &alert)
+	return t.tell()
 }
 
 const podLogs = "var/log/pods"

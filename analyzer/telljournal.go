@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 
+	"lagan/artifacts/daemon"
 	"lagan/artifacts/journal"
 	"lagan/artifacts/syslog"
 	"lagan/timeline"
@@ -33,7 +33,7 @@ var journalGlobs = []string{
 // journals tells the systemd journals of the node, which hold the lines of
 // containers too, and those that containers wrote.
 func (t *teller) journals() error {
-	jt := journalTeller{teller: t, known: make(map[string]*Container), commons: make(map[*Container]*timeline.Common)}
+	jt := journalTeller{teller: t}
 	for _, s := range t.sites(true) {
 		for _, pattern := range journalGlobs {
 			if err := t.matches(s, pattern, "", jt.file); err != nil {
@@ -47,10 +47,8 @@ func (t *teller) journals() error {
 // journalTeller makes records of journals' entries.
 type journalTeller struct {
 	*teller
-	a       *artifact
-	own     *timeline.Common // of entries that are the place's own
-	known   map[string]*Container
-	commons map[*Container]*timeline.Common
+	a   *artifact
+	own *timeline.Common // of entries that are the place's own
 }
 
 func (t *journalTeller) file(_ *teller, a *artifact) error {
@@ -64,11 +62,17 @@ func (t *journalTeller) file(_ *teller, a *artifact) error {
 			t.wrong(a, fmt.Errorf("journal: %w", err))
 			continue
 		}
-		if !t.entry(&e) {
-			continue
+		var l line
+		l.read(&e)
+		if t.entry(&e, &l) {
+			if err := t.tell(); err != nil {
+				return sinkError{err}
+			}
 		}
-		if err := t.tell(); err != nil {
-			return sinkError{err}
+		if t.event(&e, &l) {
+			if err := t.tell(); err != nil {
+				return sinkError{err}
+			}
 		}
 	}
 	return nil
@@ -79,7 +83,8 @@ type line struct {
 	message, reporter, comm, pid, syslogPID, severity, facility []byte
 	unit, unitOf, exe, cmdline, hostname                        []byte
 	id, fullID, name, image                                     []byte
-	podmanID, podmanName, podmanImage, podmanType               []byte
+	podmanID, podmanName, podmanImage, podmanType, podmanEvent  []byte
+	podmanExit                                                  []byte
 	cut                                                         bool
 }
 
@@ -148,23 +153,25 @@ func (l *line) field(name string) *[]byte {
 		return &l.podmanImage
 	case "PODMAN_TYPE":
 		return &l.podmanType
+	case "PODMAN_EVENT":
+		return &l.podmanEvent
+	case "PODMAN_EXIT_CODE":
+		return &l.podmanExit
 	}
 	return nil
 }
 
 // entry makes the record of an entry, and says whether it was asked for.
-func (t *journalTeller) entry(e *journal.Entry) bool {
-	var l line
-	l.read(e)
+func (t *journalTeller) entry(e *journal.Entry, l *line) bool {
 	id := string(first(l.fullID, l.id))
-	c := t.container(id)
+	c := t.containerByID(id)
 	node := t.a.container == nil
 	if node && t.onlyContainers() && (c == nil || !t.wanted(c)) {
 		return false
 	}
 	common := t.own
 	if c != nil && node {
-		common = t.common(c)
+		common = t.eventCommon(c, "journal", t.a.volume)
 	}
 	t.r.Reset(timeline.SystemdJournal, common)
 	t.r.Path(t.a.prefix, t.a.path)
@@ -175,7 +182,7 @@ func (t *journalTeller) entry(e *journal.Entry) bool {
 		t.r.Bytes(timeline.FieldContainerName, l.name)
 		t.r.Bytes(timeline.FieldImageName, l.image)
 	}
-	t.say(&l)
+	t.say(l)
 	if e.BootID != [16]byte{} {
 		t.r.String(timeline.FieldBootIdentifier, fmt.Sprintf("%x", e.BootID))
 	}
@@ -184,6 +191,39 @@ func (t *journalTeller) entry(e *journal.Entry) bool {
 	}
 	t.r.Time(timeline.Modified, e.Realtime)
 	return true
+}
+
+// daemons are the programs whose word counts for what happened to containers.
+var daemons = []string{"containerd", "dockerd", "kubelet", "kernel", "k3s", "rke2", "crio", "podman"}
+
+// event makes the record of what a daemon's entry says of a container, and says
+// whether there is one.
+func (t *journalTeller) event(e *journal.Entry, l *line) bool {
+	reporter := string(first(l.reporter, l.comm))
+	if t.a.container != nil || !slices.Contains(daemons, reporter) {
+		return false
+	}
+	s := said{time: e.Realtime, offset: e.Offset, parser: "journal"}
+	if action, ok := podmanActions[string(l.podmanEvent)]; ok && len(l.podmanType) > 0 {
+		ev := daemon.Event{Action: action, ExitCode: string(l.podmanExit)}
+		switch string(l.podmanType) {
+		case "container":
+			ev.ContainerID, ev.ContainerName, ev.Image = string(l.fullID), string(l.name), string(l.image)
+		case "image":
+			ev.Image = string(first(l.podmanName, l.podmanID))
+		default:
+			return false
+		}
+		return t.runtimeEvent(t.a, s, &ev)
+	}
+	return t.daemonEvent(t.a, s, string(l.message))
+}
+
+// podmanActions are Podman's words (libpod/events/config.go). exec_died tells the
+// end of what exec began.
+var podmanActions = map[string]daemon.Action{
+	"exec": daemon.Exec, "attach": daemon.Attach, "create": daemon.Create, "start": daemon.Start, "restart": daemon.Start, "died": daemon.Exit,
+	"stop": daemon.Stop, "kill": daemon.Stop, "remove": daemon.Remove, "pull": daemon.Pull, "untag": daemon.RemoveImage, "checkpoint": daemon.Checkpoint,
 }
 
 // say sets the fields of the record.
@@ -241,33 +281,4 @@ func named(names []string, number []byte) string {
 		return ""
 	}
 	return names[n]
-}
-
-// container returns the container of an id, which may be the first twelve
-// digits alone.
-func (t *journalTeller) container(id string) *Container {
-	const short = 12
-	if len(id) < short {
-		return nil
-	}
-	c, ok := t.known[id]
-	if !ok {
-		for _, x := range t.n.Containers() {
-			if strings.HasPrefix(x.ID, id) {
-				c = x
-				break
-			}
-		}
-		if len(t.known) < 1<<16 {
-			t.known[id] = c
-		}
-	}
-	return c
-}
-
-func (t *journalTeller) common(c *Container) *timeline.Common {
-	if t.commons[c] == nil {
-		t.commons[c] = t.containerCommon(c, "journal")
-	}
-	return t.commons[c]
 }

@@ -1,8 +1,10 @@
 package analyzer
 
 import (
+	"iter"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,7 +54,8 @@ func (t *teller) syslog(a *artifact) error {
 	o.Years.Begin(a.lastWritten(), a.zone.location)
 	r, done = a.unpacked()
 	defer done()
-	return each(t, a, syslog.Read(r, o), func(e *syslog.Entry) {
+	entries := syslog.Read(r, o)
+	return t.withEvents(a, entries, func(e *syslog.Entry) {
 		t.r.Reset(syslogKinds[e.Kind], common)
 		t.r.Path(a.prefix, a.path)
 		t.r.Int(timeline.FieldOffset, e.Offset)
@@ -79,6 +82,31 @@ func (t *teller) syslog(a *artifact) error {
 		t.r.String(timeline.FieldWorkingDirectory, e.Directory)
 		t.r.Template(syslogMessage(e))
 	})
+}
+
+// withEvents makes a record of each line of a log, and of what it says of
+// containers.
+func (t *teller) withEvents(a *artifact, entries iter.Seq2[syslog.Entry, error], record func(*syslog.Entry)) error {
+	for e, err := range entries {
+		if err != nil {
+			t.wrong(a, err)
+			continue
+		}
+		record(&e)
+		if err := t.tell(); err != nil {
+			return sinkError{err}
+		}
+		if e.Reporter != "" && !slices.Contains(daemons, e.Reporter) {
+			continue
+		}
+		s := said{time: e.Time, assumption: a.zone.assume(e.Yearless, e.Zoneless), offset: e.Offset, parser: "syslog"}
+		if t.daemonEvent(a, s, e.Text) {
+			if err := t.tell(); err != nil {
+				return sinkError{err}
+			}
+		}
+	}
+	return nil
 }
 
 func syslogMessage(e *syslog.Entry) *timeline.Template {

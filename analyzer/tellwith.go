@@ -3,7 +3,6 @@ package analyzer
 import (
 	"bufio"
 	"bytes"
-	"fmt"
 	"io"
 	"net/netip"
 	"strings"
@@ -11,7 +10,6 @@ import (
 	"lagan/artifacts/aws"
 	"lagan/artifacts/kubeaudit"
 	"lagan/artifacts/lines"
-	"lagan/evidence"
 	"lagan/timeline"
 )
 
@@ -154,20 +152,69 @@ func (t *teller) flow(common *timeline.Common, e *aws.Entry) {
 	t.r.Template(flowMessage)
 }
 
-// cloudWatch tells a line that EKS's control plane sent to CloudWatch.
+var authenticatorMessage = timeline.NewTemplate("[{reporter}]: {message_body}")
+
+// cloudWatch tells a line that EKS's control plane sent to CloudWatch: an audit
+// event, or what the API server, its authenticator, the scheduler or a controller
+// said.
 func (t *teller) cloudWatch(a *artifact, common *timeline.Common, line *aws.Entry) error {
-	if !strings.Contains(line.Text, `"audit.k8s.io/`) {
-		return fmt.Errorf("line of CloudWatch before offset %#x is no audit event of Kubernetes: %w", line.Offset, evidence.ErrUnsupported)
-	}
-	for e, err := range kubeaudit.Read(strings.NewReader(line.Text)) {
-		if err != nil {
-			return err
+	if strings.Contains(line.Text, `"audit.k8s.io/`) {
+		for e, err := range kubeaudit.Read(strings.NewReader(line.Text)) {
+			if err != nil {
+				return err
+			}
+			e.Offset = line.Offset
+			t.kubeEvent(a, common, &e)
+			if err := t.tell(); err != nil {
+				return sinkError{err}
+			}
 		}
-		e.Offset = line.Offset
-		t.kubeEvent(a, common, &e)
-		if err := t.tell(); err != nil {
-			return sinkError{err}
-		}
+		return nil
 	}
-	return nil
+	t.r.Reset(timeline.SyslogLine, common)
+	t.r.String(timeline.FieldParser, "lagan/cloudwatch")
+	t.r.Path(a.prefix, a.path)
+	t.r.Int(timeline.FieldOffset, line.Offset)
+	t.r.Time(timeline.Recorded, line.Time)
+	reporter := controlPlane(line)
+	t.r.String(timeline.FieldReporter, reporter)
+	t.r.String(timeline.FieldEventSource, line.Source)
+	if reporter == "authenticator" {
+		t.r.String(timeline.FieldUsername, logfmt(line.Text, "username"))
+		t.r.String(timeline.FieldRequester, logfmt(line.Text, "arn"))
+		t.r.String(timeline.FieldAction, logfmt(line.Text, "msg"))
+		t.r.String(timeline.FieldAccessKey, logfmt(line.Text, "accesskeyid"))
+	}
+	t.r.String(timeline.FieldBody, line.Text)
+	t.r.String(timeline.FieldMessageBody, line.Text)
+	t.r.Template(authenticatorMessage)
+	return sink(t.tell())
+}
+
+// controlPlane is the part of the control plane that wrote a line: the name of
+// its stream without the id at its end, else what the line looks like.
+func controlPlane(line *aws.Entry) string {
+	name := line.Source
+	if dash := strings.LastIndexByte(name, '-'); dash > 0 && len(name)-dash > 16 {
+		name = name[:dash]
+	}
+	if name == "" && strings.Contains(line.Text, "msg=") && strings.Contains(line.Text, "arn=") {
+		return "authenticator"
+	}
+	return firstOf(name, "control-plane")
+}
+
+// logfmt finds KEY=VALUE or KEY="VALUE" in a line.
+func logfmt(line, key string) string {
+	at := strings.Index(" "+line, " "+key+"=")
+	if at < 0 {
+		return ""
+	}
+	value := line[at+len(key)+1:]
+	if rest, ok := strings.CutPrefix(value, `"`); ok {
+		value, _, _ = strings.Cut(rest, `"`)
+		return value
+	}
+	value, _, _ = strings.Cut(value, " ")
+	return value
 }

@@ -87,6 +87,9 @@ type teller struct {
 	expected int64 // records, as far as that can be known
 	hasher   hasher
 	find     *finder // nil: no findings are looked for
+	byID     map[string]*Container
+	commons  map[eventOf]*timeline.Common
+	mounted  map[place]*Container // files of mounts: the node's own (nil), or whose they are told as
 }
 
 // tell hands on the record that was built.
@@ -198,7 +201,10 @@ func (t *teller) runtimes() error {
 	if len(t.o.Containers) > 0 {
 		return nil
 	}
-	return t.snapshots()
+	if err := t.snapshots(); err != nil {
+		return err
+	}
+	return t.clusterObjects()
 }
 
 // container tells a container's life.

@@ -54,6 +54,17 @@ func (n *Node) WithMounts(t *Tree) (*Tree, error) {
 	if c == nil {
 		return nil, fmt.Errorf("%s is no container: only they have mounts", t.Name)
 	}
+	m := n.mountAll(t, func(mount runtimes.Mount, err error) {
+		n.gap(c.store.Volume, "container "+c.DisplayName(), fmt.Errorf("mount of %s at %s: %w", mount.Source, mount.Destination, err))
+	})
+	out := *t
+	out.FS = m
+	return &out, nil
+}
+
+// mountAll mounts what a container had mounted, as far as it is on a disk.
+func (n *Node) mountAll(t *Tree, wrong func(runtimes.Mount, error)) *mountedView {
+	c := t.Container
 	m := &mountedView{view: t.FS, outside: c.store.Tree, at: make(map[mountPoint]mountedThing),
 		in: make(map[evidence.Ino][]string), index: make(map[evidence.Ino]evidence.Ino)}
 	mounts := slices.Clone(c.Mounts)
@@ -71,12 +82,10 @@ func (n *Node) WithMounts(t *Tree) (*Tree, error) {
 			continue
 		}
 		if err := m.mount(mount); err != nil {
-			n.gap(c.store.Volume, "container "+c.DisplayName(), fmt.Errorf("mount of %s at %s: %w", mount.Source, mount.Destination, err))
+			wrong(mount, err)
 		}
 	}
-	out := *t
-	out.FS = m
-	return &out, nil
+	return m
 }
 
 // inMemory says whether a source lies where a node keeps nothing on a disk.

@@ -46,7 +46,7 @@ const (
 	SudoersRule
 	SSHAuthorizedKey
 	SSHKnownHost
-	NginxErrorLog
+	WebErrorLog
 
 	numDataTypes
 )
@@ -94,7 +94,7 @@ var dataTypes = [numDataTypes]struct{ name, short, long string }{
 	SudoersRule:               {"linux:sudoers:rule", "SUDO", "Sudoers Rule"},
 	SSHAuthorizedKey:          {"linux:ssh:authorized_key", "SSH", "SSH Authorized Key"},
 	SSHKnownHost:              {"linux:ssh:known_host", "SSH", "SSH Known Host"},
-	NginxErrorLog:             {"nginx:error_log:entry", "LOG", "Nginx Error Log"},
+	WebErrorLog:               {"web:error_log:entry", "LOG", "Web Server Error Log"},
 }
 
 // String returns the kind's data_type.

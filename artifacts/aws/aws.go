@@ -41,7 +41,7 @@ type Entry struct {
 	End       time.Time // when the finding was last seen; when the flow ended
 	ID        string
 	Name      string // what was called; the finding's type
-	Source    string // the service
+	Source    string // the service; of a line of CloudWatch its stream
 	User      string
 	ARN       string
 	AccessKey string
@@ -78,7 +78,11 @@ func Read(r io.Reader) iter.Seq2[Entry, error] {
 			return
 		}
 		if c := bytes.TrimLeft(head, "\xef\xbb\xbf \t\r\n"); len(c) > 0 && c[0] != '{' && c[0] != '[' {
-			readFlows(in, yield)
+			if exported.Match(c) {
+				readExport(in, yield)
+			} else {
+				readFlows(in, yield)
+			}
 			return
 		}
 		readJSON(in, head, yield)
@@ -159,6 +163,10 @@ func parse(raw []byte) (Entry, error) {
 		EventName, EventSource, CloudTrailEvent, Type, SchemaVersion string
 		Message                                                      string
 		LogMessage                                                   string `json:"@message"`
+		LogStreamName                                                string
+		LogStream                                                    string   `json:"@logStream"`
+		Timestamp                                                    flexible // milliseconds
+		LogTime                                                      flexible `json:"@timestamp"`
 		Detail                                                       json.RawMessage
 		Service                                                      json.RawMessage
 	}
@@ -181,9 +189,9 @@ func parse(raw []byte) (Entry, error) {
 		}
 		return finding(shape.Detail)
 	case shape.Message != "":
-		return Entry{Text: shape.Message}, nil
+		return Entry{Text: shape.Message, Time: shape.Timestamp.Time, Source: shape.LogStreamName}, nil
 	case shape.LogMessage != "":
-		return Entry{Text: shape.LogMessage}, nil
+		return Entry{Text: shape.LogMessage, Time: shape.LogTime.Time, Source: shape.LogStream}, nil
 	}
 	return Entry{}, fmt.Errorf("no event or finding that is known: %w", evidence.ErrUnsupported)
 }
@@ -194,7 +202,7 @@ type flexible struct{ time.Time }
 // UnmarshalJSON implements json.Unmarshaler. What is no time is left unknown.
 func (f *flexible) UnmarshalJSON(b []byte) error {
 	s := strings.Trim(string(b), `"`)
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02 15:04:05Z07:00", "2006-01-02T15:04:05Z0700"} {
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02 15:04:05Z07:00", "2006-01-02T15:04:05Z0700", "2006-01-02 15:04:05.999"} {
 		if t, err := time.Parse(layout, s); err == nil {
 			f.Time = t.UTC()
 			return nil

@@ -42,6 +42,7 @@ func TestRead(t *testing.T) {
 		{"lookup", `{"Events": [{"EventId":"e-1","EventTime":1767323045.0,"Username":"node","CloudTrailEvent":` + quote(trailRecord) + `}]}`, []Kind{CloudTrail}, nil},
 		{"findings", "{\n \"Findings\": [" + dutyFinding + "]}", []Kind{GuardDuty}, nil},
 		{"EventBridge", `{"detail-type":"GuardDuty Finding","detail":` + dutyFinding + `}`, []Kind{GuardDuty}, nil},
+		{"an export of CloudWatch", "2026-01-02T03:04:05.000Z I0102 03:04:05.1 1 a.go:1] x\n goes on\n2026-01-02T03:04:06.000Z {}\n", []Kind{Other, Other}, nil},
 		{"CloudWatch", `{"events":[{"timestamp":1,"message":"{}"}]}`, []Kind{Other}, nil},
 		{"flow", flowLine + "\n", []Kind{Flow}, nil},
 		{"flow, header", "interface-id srcaddr dstaddr start end\neni-1 203.0.113.9 10.0.0.5 1767323045 1767323105\n", []Kind{Flow}, nil},

@@ -70,9 +70,9 @@ func TestUnderstand(t *testing.T) {
 			Username: "root", IP: "192.0.2.1", Terminal: "ssh", Result: "failure"}},
 		{"sshd[7]: Server listening on 0.0.0.0 port 22.", Entry{}},
 		{"sudo[7]:     ec2-user : TTY=pts/0 ; PWD=/home/ec2-user ; USER=root ; COMMAND=/usr/bin/bash -c a ; b", Entry{
-			Username: "ec2-user", Terminal: "pts/0", Directory: "/home/ec2-user", Command: "/usr/bin/bash -c a ; b", Result: "success"}},
+			Username: "ec2-user", Terminal: "pts/0", Directory: "/home/ec2-user", Command: "/usr/bin/bash -c a ; b", Method: "sudo", Result: "success"}},
 		{"sudo[7]: eve : 3 incorrect password attempts ; TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/bin/sh", Entry{
-			Username: "eve", Terminal: "pts/0", Directory: "/", Command: "/bin/sh", Result: "failure"}},
+			Username: "eve", Terminal: "pts/0", Directory: "/", Command: "/bin/sh", Method: "sudo", Result: "failure"}},
 		{"CRON[7]: (root) CMD (  cd / && run-parts /etc/cron.hourly)", Entry{Kind: CronTask, Username: "root", Command: "cd / && run-parts /etc/cron.hourly"}},
 		{"CRON[7]: (CRON) INFO (Skipping @reboot jobs)", Entry{}},
 	} {

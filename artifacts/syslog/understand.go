@@ -158,7 +158,7 @@ func sudo(e *Entry) bool {
 	front, command, ok := strings.Cut(rest, "COMMAND=")
 	if ok {
 		e.Command = command
-		e.Result = success
+		e.Method, e.Result = "sudo", success
 	}
 	for part := range strings.SplitSeq(front, " ; ") {
 		switch key, value, named := strings.Cut(part, "="); {
