@@ -134,6 +134,10 @@ func normal(r map[string]any, hasBirth bool) string {
 				return ""
 			}
 			delete(r, "macb")
+		case "container:volume", "kubernetes:pod": // of one that has no record its folder's creation
+			if r["timestamp_desc"] == "Creation Time" {
+				return ""
+			}
 		case "lagan:finding": // dated by its file's creation, where that is known
 			for _, key := range []string{"datetime", "timestamp", "timestamp_nanoseconds", "timestamp_desc", "comment"} {
 				delete(r, key)
