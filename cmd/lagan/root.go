@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 
@@ -169,6 +170,9 @@ func (u *ui) command(v verb) *cobra.Command {
 				}
 			}
 			u.sandbox = u.sandbox && !v.unconfined
+			if err := u.makeCache(); err != nil {
+				return err
+			}
 			if err := u.confine(c, args[0], false); err != nil {
 				return err
 			}
@@ -240,6 +244,18 @@ func (u *ui) open(path string) (*analyzer.Node, error) {
 		return nil, err
 	}
 	return n, nil
+}
+
+// makeCache makes the folder of --cache, for its owner alone: what is kept in it
+// is evidence.
+func (u *ui) makeCache() error {
+	if u.cacheDir == "" {
+		return nil
+	}
+	if err := os.MkdirAll(u.cacheDir, 0o700); err != nil {
+		return fmt.Errorf("making the folder of --cache: %w", err)
+	}
+	return nil
 }
 
 // snapshotName takes the forms that qemu-img's -l and qemu-nbd's --load-snapshot

@@ -157,7 +157,7 @@ func newSpool(dir string, need int64) (*spool, error) {
 	if f == nil {
 		var err error
 		if f, err = os.CreateTemp(dir, "lagan-*"); err != nil {
-			return nil, fmt.Errorf("making a temporary file: %w: set TMPDIR to a folder that can be written to", err)
+			return nil, fmt.Errorf("making a temporary file: %w: name a folder that can be written to, with --temp or --cache", err)
 		}
 		if err := os.Remove(f.Name()); err != nil {
 			f.Close()
@@ -166,7 +166,7 @@ func newSpool(dir string, need int64) (*spool, error) {
 	}
 	if free, ok := freeSpace(f); ok && free < need+spareSpace {
 		f.Close()
-		return nil, fmt.Errorf("the temporary folder %q has %d MiB free and %d MiB are needed at least: set TMPDIR to a larger one, or unpack the image yourself",
+		return nil, fmt.Errorf("the temporary folder %q has %d MiB free and %d MiB are needed at least: name a larger one with --temp or --cache, or unpack the image yourself",
 			dir, free>>20, (need+spareSpace)>>20)
 	}
 	return &spool{File: f}, nil
@@ -307,6 +307,6 @@ func (s *spool) writeRun(b []byte, off int64) error {
 }
 
 func (s *spool) fullError() error {
-	return fmt.Errorf("the temporary folder is full after %d MiB were unpacked, %d MiB of them not zeros: set TMPDIR to a larger one, or unpack the image yourself",
+	return fmt.Errorf("the temporary folder is full after %d MiB were unpacked, %d MiB of them not zeros: name a larger one with --temp or --cache, or unpack the image yourself",
 		s.size>>20, s.written>>20)
 }
