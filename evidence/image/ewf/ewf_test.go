@@ -64,6 +64,8 @@ func TestAgainstEwfacquire(t *testing.T) {
 		"encase7":          {"-f", "encase7", "-b", "256"},
 		"encase5":          {"-f", "encase5", "-b", "1024"},
 		"encase3":          {"-f", "encase3", "-c", "deflate:empty-block"},
+		"encase4":          {"-f", "encase4"},
+		"encase2":          {"-f", "encase2", "-c", "deflate:best"},
 		"encase1":          {"-f", "encase1"},
 		"linen6":           {"-f", "linen6"},
 		"ftk":              {"-f", "ftk"},
