@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -328,4 +329,32 @@ func FuzzRun(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestSortKeys compares the order of rounds with that of comparisons alone.
+func TestSortKeys(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	for name, next := range map[string]func(i int) uint64{
+		"random":    func(int) uint64 { return rng.Uint64() },
+		"one time":  func(int) uint64 { return 7 },
+		"two times": func(i int) uint64 { return uint64(i&1) << 63 },
+		"near":      func(int) uint64 { return 1<<40 + rng.Uint64N(2000) },
+		"outliers": func(i int) uint64 {
+			return []uint64{0, 1<<60 + rng.Uint64N(1<<30), ^uint64(0)}[min(i%1000, 1)+i/49_999]
+		},
+		"in order":    func(i int) uint64 { return uint64(i) << 20 },
+		"in disorder": func(i int) uint64 { return uint64(1<<20-i) << 20 },
+	} {
+		var s Sorter
+		keys := make([]key, 50_000)
+		for i := range keys {
+			keys[i] = key{next(i), rng.Uint64()&31<<59 | rng.Uint64()&511}
+		}
+		want := slices.Clone(keys)
+		slices.SortFunc(want, s.compare)
+		s.sortKeys(keys)
+		if !slices.Equal(keys, want) {
+			t.Errorf("%s: not in order", name)
+		}
+	}
 }
