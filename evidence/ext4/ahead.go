@@ -12,46 +12,74 @@ import (
 // hands over a batch and gets an empty one back, or false when it is to stop.
 // The goroutine has ended when the sequence has.
 func ahead[T any](produce func(send func([]T) ([]T, bool)), broken func(error) T) iter.Seq[[]T] {
+	return aheadOf(1, func(_ int, send func([]T) ([]T, bool)) { produce(send) }, broken)
+}
+
+// aheadOf is ahead with n goroutines, whose batches are taken in turn: the k-th
+// makes the batches k, k+n, k+2n and so on.
+func aheadOf[T any](n int, produce func(k int, send func([]T) ([]T, bool)), broken func(error) T) iter.Seq[[]T] {
 	return func(yield func([]T) bool) {
-		full, free := make(chan []T, 2), make(chan []T, 4)
 		done := make(chan struct{})
-		send := func(batch []T) ([]T, bool) {
-			select {
-			case full <- batch:
-			case <-done:
-				return nil, false
-			}
-			select {
-			case b := <-free:
-				return b[:0], true
-			default:
-				return nil, true
-			}
-		}
-		go func() {
-			defer close(full)
-			// A panic of another goroutine could not be caught by the caller.
-			defer func() {
-				if p := recover(); p != nil {
-					send([]T{broken(fmt.Errorf("ext4: reading metadata: %v: %w", p, evidence.ErrCorrupt))})
-				}
+		lines := make([]*line[T], n)
+		for k := range lines {
+			l := &line[T]{full: make(chan []T, 2), free: make(chan []T, 4), done: done}
+			lines[k] = l
+			go func() {
+				defer close(l.full)
+				// A panic of another goroutine could not be caught by the caller.
+				defer func() {
+					if p := recover(); p != nil {
+						l.send([]T{broken(fmt.Errorf("ext4: reading metadata: %v: %w", p, evidence.ErrCorrupt))})
+					}
+				}()
+				produce(k, l.send)
 			}()
-			produce(send)
-		}()
+		}
 		defer func() {
 			close(done)
-			for range full {
+			for _, l := range lines {
+				for range l.full {
+				}
 			}
 		}()
-		for batch := range full {
-			if !yield(batch) {
+		for open, k := n, 0; open > 0; k = (k + 1) % n {
+			l := lines[k]
+			batch, ok := <-l.full
+			switch {
+			case !ok && !l.ended:
+				l.ended = true
+				open--
+			case ok && !yield(batch):
 				return
-			}
-			select {
-			case free <- batch:
-			default:
+			case ok:
+				select {
+				case l.free <- batch:
+				default:
+				}
 			}
 		}
+	}
+}
+
+// line is the way of batches from one goroutine to who consumes them.
+type line[T any] struct {
+	full, free chan []T
+	done       chan struct{}
+	ended      bool
+}
+
+// send hands over a batch and gets an empty one, or false where no more are wanted.
+func (l *line[T]) send(batch []T) ([]T, bool) {
+	select {
+	case l.full <- batch:
+	case <-l.done:
+		return nil, false
+	}
+	select {
+	case b := <-l.free:
+		return b[:0], true
+	default:
+		return nil, true
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"runtime"
 	"slices"
 
 	"lagan/evidence"
@@ -129,6 +130,24 @@ func (t *table) of(p piece, inodeSize int) []byte {
 // tables reads the inode tables in large reads and calls fn with each, or with
 // an error in the place of what can't be read. The table is fn's until it returns.
 func (fs *FS) tables(fn func(*table, error) bool) {
+	fs.tablesOf(turns{n: 1}, fn, func() bool { return true })
+}
+
+// turns says which of the tables one of n goroutines takes: they take turns, so
+// that what they make can be put in order again.
+type turns struct {
+	k, n int // which of them this is
+	at   int // the next turn
+}
+
+// mine says whether the next turn is this goroutine's.
+func (t *turns) mine() bool {
+	t.at++
+	return (t.at-1)%t.n == t.k
+}
+
+// tablesOf is tables for the turns of one goroutine; done is called at the end of each.
+func (fs *FS) tablesOf(turn turns, fn func(*table, error) bool, done func() bool) {
 	t := &table{}
 	buf := make([]byte, min(readSize, fs.size))
 	var end int64
@@ -137,18 +156,21 @@ func (fs *FS) tables(fn func(*table, error) bool) {
 		if len(t.pieces) == 0 || !more {
 			return
 		}
-		t.buf = buf[:end-t.start]
-		if readFull(fs.dev, t.buf, t.start) == nil {
-			more = fn(t, nil)
-		} else {
-			more = fs.tableByBlock(t, fn)
+		if turn.mine() {
+			t.buf = buf[:end-t.start]
+			if readFull(fs.dev, t.buf, t.start) == nil {
+				more = fn(t, nil)
+			} else {
+				more = fs.tableByBlock(t, fn)
+			}
+			more = more && done()
 		}
 		t.pieces = t.pieces[:0]
 	}
 	for p, err := range fs.pieces {
 		if err != nil {
-			if read(); more {
-				more = fn(nil, err)
+			if read(); more && turn.mine() {
+				more = fn(nil, err) && done()
 			}
 		} else {
 			to := p.off + int64(p.n*fs.sb.inodeSize)
@@ -217,8 +239,12 @@ type found struct {
 // Inodes yields the inodes in use in the order of the inode tables.
 func (fs *FS) Inodes() iter.Seq2[evidence.Inode, error] {
 	return func(yield func(evidence.Inode, error) bool) {
-		s := &inodeScan{fs: fs, names: nameSet{}}
-		for batch := range ahead(s.run, func(err error) found { return found{err: err} }) {
+		n := min(scanners, runtime.GOMAXPROCS(0))
+		produce := func(k int, send func([]found) ([]found, bool)) {
+			s := &inodeScan{fs: fs, names: nameSet{}}
+			s.run(turns{k: k, n: n}, send)
+		}
+		for batch := range aheadOf(n, produce, func(err error) found { return found{err: err} }) {
 			for i := range batch {
 				f := &batch[i]
 				if f.Ino != 0 && !yield(f.Inode, nil) {
@@ -249,17 +275,20 @@ type need struct {
 	target bool  // else attributes
 }
 
-func (s *inodeScan) run(send func([]found) ([]found, bool)) {
-	s.fs.tables(func(t *table, err error) bool {
+// scanners is how many goroutines read and decode inode tables. Who takes the
+// inodes keeps about half as busy as they are.
+const scanners = 2
+
+// run decodes the tables of its turns, and sends one batch for each.
+func (s *inodeScan) run(turn turns, send func([]found) ([]found, bool)) {
+	s.fs.tablesOf(turn, func(t *table, err error) bool {
 		if err != nil {
 			s.batch = append(s.batch, found{err: err})
 		} else {
 			s.decode(t)
 		}
-		if len(s.batch) == 0 {
-			return true
-		}
-		var ok bool
+		return true
+	}, func() (ok bool) {
 		s.batch, ok = send(s.batch)
 		return ok
 	})
