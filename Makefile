@@ -23,3 +23,7 @@ figures:
 lint:
 	test -z "$$(gofmt -l .)"
 	go vet ./...
+
+# a release in dist/: binaries, Debian packages, an OCI image, checksums; the same bytes from the same commit
+dist:
+	go run ./scripts/dist -o dist
