@@ -34,7 +34,7 @@ func newBatchCommand(u *ui) *cobra.Command {
 		Use:   "batch MANIFEST -o DIR",
 		Short: "many snapshots at once, on one machine or on a cluster's",
 		Long: `Do the same for many pieces of evidence: each gets a folder DIR/NAME with containers.jsonl,
-images.jsonl, diff.jsonl, findings.jsonl, timeline.jsonl and run.json, as --tasks asks. A folder is
+images.jsonl, diff.jsonl, findings.jsonl, timeline.jsonl, report.html and run.json, as --tasks asks. A folder is
 whole or absent, and _DONE in it is written last. A second run leaves what is done of the same
 evidence, by the same version with the same options, and does the rest; one failure stops nothing.
 

@@ -15,6 +15,7 @@ import (
 
 	"lagan/analyzer"
 	"lagan/batch"
+	"lagan/report"
 )
 
 // batchTask is one file that a batch writes of each snapshot.
@@ -47,6 +48,19 @@ var batchTasks = []batchTask{
 			return err
 		}
 		return u.timeline(n, &f)
+	}},
+	{"report", "report.html", func(u *ui, n *analyzer.Node) error {
+		var f findFlags
+		o, done, err := f.options(u)
+		defer done()
+		if err != nil {
+			return err
+		}
+		d, err := n.Report(u.ctx, analyzer.ReportOptions{Find: o, NoHash: true, Version: version(), Command: f.again(u, n.Evidence[0].Path, true)})
+		if err != nil {
+			return err
+		}
+		return u.write(func(w io.Writer) error { return report.WriteHTML(w, d) })
 	}},
 }
 
@@ -88,6 +102,9 @@ func (u *ui) doSnapshot(ctx context.Context, s batch.Snapshot, folder string, ta
 		own.outFiles = []string{own.outFile}
 		if err := t.run(own, n); err != nil {
 			return r, fmt.Errorf("%s: %w", t.name, err)
+		}
+		if filepath.Ext(t.file) != ".jsonl" {
+			continue
 		}
 		if r.Counts[t.file], err = countRecords(own.outFile); err != nil {
 			return r, err
