@@ -182,7 +182,8 @@ func (f *RecoveredFile) gone() time.Time {
 const maxFolderDepth = 2048
 
 // folder returns the path of a folder as it was at a time. A number may have
-// been used for another folder since: one that was made later is not it.
+// been used for another folder since: one that was made later is not it. Times of
+// deletion may be in whole seconds.
 func (p *pathFinder) folder(ino evidence.Ino, at time.Time, depth int) string {
 	if ino == p.root && ino != 0 {
 		return p.mount
@@ -190,7 +191,7 @@ func (p *pathFinder) folder(ino evidence.Ino, at time.Time, depth int) string {
 	if depth > maxFolderDepth || ino == 0 {
 		return p.mount + fmt.Sprintf("/<inode %d>", ino)
 	}
-	if e, ok := p.live[ino]; ok && (at.IsZero() || e.born.IsZero() || !e.born.After(at)) {
+	if e, ok := p.live[ino]; ok && (at.IsZero() || e.born.IsZero() || !e.born.After(at.Add(time.Second))) {
 		return p.folder(e.parent, at, depth+1) + "/" + e.name
 	}
 	for _, d := range p.deleted[ino] {

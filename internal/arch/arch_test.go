@@ -76,7 +76,7 @@ var third = map[string][]string{
 	"golang.org/x/sys":              {"evidence/image", "evidence/hostdir", "mount", "scripts"},
 	"github.com/klauspost/compress": {"layers", "evidence", "fixtures", "timeline", "artifacts", "scripts"},
 	"github.com/diskfs/go-diskfs":   {"evidence"},
-	"go.etcd.io/bbolt":              {"runtimes/internal/treetest"}, // writes databases for tests
+	"go.etcd.io/bbolt":              {"runtimes/internal/treetest", "scripts"}, // writes databases for tests and measurements
 	"github.com/ulikunitz/xz":       {"evidence", "layers", "artifacts"},
 	"github.com/pierrec/lz4":        {"evidence", "layers", "artifacts"},
 	"github.com/anchore/go-lzo":     {"evidence"},

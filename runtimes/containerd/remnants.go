@@ -1,7 +1,10 @@
 package containerd
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
+	"io/fs"
 	"iter"
 	"maps"
 	"regexp"
@@ -13,6 +16,7 @@ import (
 	"lagan/evidence"
 	"lagan/runtimes"
 	"lagan/runtimes/boltdb"
+	"lagan/runtimes/oci"
 )
 
 // Remnants yields the traces of containers, sandboxes, images, snapshots and
@@ -53,6 +57,7 @@ type remnants struct {
 	// backends are the removed snapshots, by snapshotter and name.
 	backends map[string]map[string]*backend
 	shadow   *Store
+	active   []string // containers that only a snapshot tells of
 }
 
 // The kinds of records that a page may hold, by the keys in it.
@@ -165,6 +170,7 @@ type place struct {
 	path   []string
 	// namespace is that of the list that leads to the record, by its other names.
 	namespace string
+	confirmed map[string]bool // what the list is of, for sure
 }
 
 func (p place) fill(r *runtimes.Remnant) {
@@ -180,6 +186,7 @@ func (m *remnants) meta() {
 	m.shadow = m.shadowStore()
 	source := join(m.s.root, metaDB)
 	gone := m.s.modified(source)
+	m.rootfs()
 	for page, err := range m.s.meta.Remnants() {
 		if err != nil {
 			m.failed = append(m.failed, fmt.Errorf("%s: %w", source, err))
@@ -208,6 +215,7 @@ func (m *remnants) page(at place) {
 		return
 	}
 	at.namespace = m.neighbours(at.page.Paths, slices.Sorted(maps.Keys(r.buckets)))
+	at.confirmed = m.confirmed(r)
 	for _, key := range slices.Sorted(maps.Keys(r.buckets)) {
 		kv := r.buckets[key]
 		m.listed(at, key, kv)
@@ -238,6 +246,24 @@ func (m *remnants) neighbours(paths [][]string, keys []string) string {
 		}
 	}
 	return best
+}
+
+// confirmed says which kinds of records a list holds for sure: one of its names
+// is still listed as such, or leads to such a record.
+func (m *remnants) confirmed(r *record) map[string]bool {
+	out := map[string]bool{}
+	for key, kv := range r.buckets {
+		for _, kind := range []string{recordContainer, recordImage, recordBlob} {
+			out[kind] = out[kind] || m.live[liveKey(kind, "", key)]
+		}
+		out[recordSnapshot] = out[recordSnapshot] || m.live[liveKey(recordSnapshot, "", key)]
+		if b, err := kv.Bucket(); err == nil {
+			if kind := shapeOf(readRecord(b)); kind != "" && (kind != recordContainer && kind != recordSandbox || oci.IsHex64(key) || containerID(readRecord(b)) == key) {
+				out[kind] = true
+			}
+		}
+	}
+	return out
 }
 
 // space returns the namespace of what stands at a place.
@@ -279,10 +305,13 @@ func (m *remnants) listed(at place, key string, kv boltdb.KV) {
 		switch {
 		case told != "" && told == kind:
 			m.record(kind, at, child, shared)
-		case told != "": // the record's page holds something else by now
+		case told != "" && at.confirmed[told]: // the record's page holds something else by now
 			m.record(told, at, nil, false)
 		case kind != "" && kind != recordBackend:
 			m.record(kind, at, child, shared)
+		case told == "" && at.confirmed[recordContainer] && oci.IsHex64(key):
+			// A list of containers, or of snapshots, which are called as their containers are.
+			m.record(recordContainer, at, nil, false)
 		}
 	}
 }
@@ -394,9 +423,14 @@ func (m *remnants) container(kind string, at place, name string, r *record, shar
 				m.container(kind, place{source: at.source, gone: at.gone, page: at.page}, "", r, shared)
 				r = nil
 			}
+			if !at.confirmed[recordContainer] {
+				return // the page that leads here is no list of containers
+			}
 		}
 	}
-	if m.live[liveKey(recordContainer, "", out.ID)] || out.ID == "" && r == nil {
+	// A name alone is believed where it is an id as the CRI plugin makes them: what
+	// leads to an old page may be of a time when its number was another page's.
+	if m.live[liveKey(recordContainer, "", out.ID)] || r == nil && !oci.IsHex64(out.ID) {
 		return
 	}
 	if r != nil {
@@ -516,7 +550,9 @@ func (m *remnants) snapshot(at place, key string, r *record, shared bool) {
 			r = nil
 		default: // the page is another snapshot's
 			m.snapshot(place{source: at.source, gone: at.gone, page: at.page}, "", r, false)
-			r = nil
+			if r = nil; !at.confirmed[recordSnapshot] {
+				return
+			}
 		}
 		if r != nil {
 			out.Snapshot = &runtimes.Snapshot{Runtime: runtimes.Containerd, Namespace: ns, Snapshotter: snapshotter, StorePath: m.s.root,
@@ -563,15 +599,30 @@ func (m *remnants) fragments(source string, gone time.Time) {
 			if m.live[liveKey(recordContainer, "", id)] {
 				continue
 			}
-			m.add(runtimes.Remnant{Object: runtimes.ObjectContainer, Namespace: "k8s.io", ID: id, Source: source, Gone: gone,
-				Place: fmt.Sprintf("page %d, part of a value", f.Page), Offset: f.Offset + int64(g[0]), Sure: runtimes.Doubtful, Note: "only part of the CRI plugin's note is left"})
+			out := runtimes.Remnant{Object: runtimes.ObjectContainer, Namespace: "k8s.io", ID: id, Source: source, Gone: gone,
+				Place: fmt.Sprintf("page %d, part of a value", f.Page), Offset: f.Offset + int64(g[0]), Sure: runtimes.Doubtful, Note: "only part of the CRI plugin's note is left"}
+			var note containerMetadata
+			if json.NewDecoder(bytes.NewReader(f.Data[g[0]:])).Decode(&note) == nil {
+				c := m.noted(id, &note)
+				out.Container, out.Name, out.Pod, out.Sure, out.Note = c, c.Name, c.Pod, runtimes.Likely, "only the CRI plugin's note is left"
+			}
+			m.add(out)
 		}
 	}
 }
 
 const maxInFragment = 64
 
-var criFragment = regexp.MustCompile(`"Metadata":\{"ID":"([0-9a-f]{64})","Name":"`)
+var criFragment = regexp.MustCompile(`\{"Version":"[^"]{0,16}","Metadata":\{"ID":"([0-9a-f]{64})","Name":"`)
+
+// noted describes a container by the CRI plugin's note alone.
+func (m *remnants) noted(id string, note *containerMetadata) *runtimes.Container {
+	c := &runtimes.Container{ID: id, Name: id, Kind: runtimes.KindContainer, Runtime: runtimes.Containerd, Namespace: "k8s.io", State: runtimes.StateUnknown, StorePath: m.s.root,
+		Image: note.Metadata.Config.Image.Image}
+	m.shadow.applyContainer(c, m.space("k8s.io"), note)
+	c.Rootfs.Problem = fmt.Errorf("only the CRI plugin's note is left: %w", fs.ErrNotExist)
+	return c
+}
 
 // snapshotter goes through what a snapshotter's database left behind, and
 // compares the numbers that it gave out with those that it lists.
@@ -696,11 +747,60 @@ func (m *remnants) backend(sn *snapshotter, at place, name string, r *record, na
 			if old := found[name]; old == nil || old.updated.Before(be.updated) {
 				found[name] = be
 			}
+			m.owner(out, be)
 		}
 	}
 	if out.ID != "" {
 		m.add(out)
 	}
+}
+
+// owner tells of the container that a writable snapshot was of: the CRI plugin and
+// nerdctl call it by the container's id. Its image is the one whose layers it stood on.
+func (m *remnants) owner(at runtimes.Remnant, be *backend) {
+	if be.kind != kindActive || !oci.IsHex64(at.ID) || m.live[liveKey(recordContainer, "", at.ID)] {
+		return
+	}
+	c := runtimes.Container{ID: at.ID, Name: at.ID, Kind: runtimes.KindContainer, Runtime: runtimes.Containerd, Namespace: at.Namespace, State: runtimes.StateUnknown,
+		StorePath: m.s.root, Created: be.created, Snapshotter: at.Snapshot.Snapshotter, Snapshot: at.ID}
+	c.Rootfs.Problem = fmt.Errorf("only its writable snapshot is known: %w", fs.ErrNotExist)
+	for _, ns := range m.s.namespaces {
+		if ns.name == at.Namespace {
+			c.Image, c.ImageID = ns.imageOf(be.parent)
+		}
+	}
+	m.active = append(m.active, c.ID)
+	at.Object, at.Snapshot, at.Container, at.Name, at.Existed = runtimes.ObjectContainer, nil, &c, "", be.created
+	at.Note = "its writable snapshot"
+	if at.Sure == runtimes.Sure {
+		at.Sure = runtimes.Likely
+	}
+	m.add(at)
+}
+
+// rootfs names the folders of containers that only a snapshot tells of.
+func (m *remnants) rootfs() {
+	for i := range m.out {
+		if c := m.out[i].Container; c != nil && slices.Contains(m.active, c.ID) {
+			c.Rootfs = m.shadow.rootfs(m.space(c.Namespace), c.Snapshotter, c.Snapshot)
+		}
+	}
+}
+
+// imageOf returns the one image whose topmost layer a snapshot is, "" where none or several have it.
+func (ns *namespace) imageOf(parent string) (name, id string) {
+	_, key := keyOf(parent)
+	for _, i := range ns.images {
+		chain := oci.ChainIDs(i.content.image.Layers)
+		if key == "" || len(chain) == 0 || chain[len(chain)-1] != key || strings.HasPrefix(i.name, "sha256:") || strings.Contains(i.name, "@sha256:") {
+			continue
+		}
+		if name != "" {
+			return "", ""
+		}
+		name, id = i.name, i.content.config
+	}
+	return name, id
 }
 
 // gaps tells of the numbers that the snapshotter gave out and that no snapshot has.
