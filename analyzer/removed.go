@@ -10,6 +10,7 @@ import (
 
 	"lagan/evidence"
 	"lagan/runtimes"
+	"lagan/runtimes/docker"
 )
 
 // Removed is an object that was removed from its runtime, put together from
@@ -79,11 +80,11 @@ func (n *Node) Removed(ctx context.Context) ([]*Removed, error) {
 
 // removedCollector puts traces together.
 type removedCollector struct {
-	n             *Node
-	by            map[string]*Removed
-	all           []*Removed
-	live          map[string]bool // ids of containers
-	fromDocuments map[string]bool
+	n      *Node
+	by     map[string]*Removed
+	all    []*Removed
+	live   map[string]bool         // ids of containers
+	mounts map[string]removedMount // Docker's, by container
 }
 
 // fromStores takes what the stores' own databases keep.
@@ -159,7 +160,7 @@ func (m *Removed) take(s Store, r runtimes.Remnant) {
 	m.Runtime = cmp.Or(m.Runtime, r.Runtime)
 	m.StorePath = cmp.Or(m.StorePath, r.StorePath)
 	m.Namespace = cmp.Or(m.Namespace, r.Namespace)
-	if m.store.Store == nil {
+	if m.store.Store == nil || r.Runtime == runtimes.Docker && s.Store != nil { // containerd runs Docker's containers
 		m.store = s
 	}
 	mergePod(&m.Pod, &r.Pod)
@@ -225,15 +226,19 @@ func (m *Removed) container(c *runtimes.Container, s Store, value func(field, v 
 		m.existed(t)
 	}
 	if m.Container == nil {
-		copied := *c
-		m.Container = &Container{Container: copied, store: s, Removed: true}
+		if s.Store == nil {
+			s = m.store
+		}
+		m.Container = &Container{Container: *c, store: s, Removed: true}
 		return
 	}
 	old := &m.Container.Container
 	if richer(c, old) {
 		kept := *old
 		*old = *c
-		m.Container.store = s
+		if s.Store != nil {
+			m.Container.store = s
+		}
 		fillContainer(old, &kept)
 		return
 	}
@@ -348,6 +353,14 @@ func (c *removedCollector) finish() []*Removed {
 	for _, m := range out {
 		m.gone(c.listedBy(m))
 		m.complete()
+		if m.Container == nil {
+			continue
+		}
+		if d, ok := m.Container.store.Store.(*docker.Store); ok && m.Container.Rootfs.Problem != nil {
+			if mount := c.mounts[m.ID]; mount.id != "" {
+				m.Container.Snapshot, m.Container.Rootfs = mount.id, d.RemovedRootfs(mount.driver, mount.id, mount.parent)
+			}
+		}
 	}
 	slices.SortStableFunc(out, func(a, b *Removed) int {
 		return cmp.Or(cmp.Compare(objectRank[a.Object], objectRank[b.Object]), cmp.Compare(a.Runtime, b.Runtime), cmp.Compare(a.Namespace, b.Namespace),

@@ -2,7 +2,6 @@ package analyzer
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -217,6 +216,31 @@ func (c *removedCollector) fromPath(f *RecoveredFile, path string) {
 	}
 }
 
+// layerMount is what Docker notes of a container's mount of layers: daemon/internal/layer/filestore.go.
+var layerMount = regexp.MustCompile(`/image/([^/]+)/layerdb/mounts/([0-9a-f]{64})/(mount-id|parent)$`)
+
+// mount keeps what a deleted note said of a container's layers.
+func (c *removedCollector) mount(f *RecoveredFile, driver, id, what string) {
+	const most = 256
+	b, err := io.ReadAll(io.NewSectionReader(f.Content, 0, min(f.Content.Size(), most)))
+	if err != nil || f.State != evidence.ContentWhole {
+		return
+	}
+	m := c.mounts[id]
+	m.driver = driver
+	if text := strings.TrimSpace(string(b)); what == "mount-id" {
+		m.id = text
+	} else {
+		m.parent = text
+	}
+	if c.mounts == nil {
+		c.mounts = map[string]removedMount{}
+	}
+	c.mounts[id] = m
+}
+
+type removedMount struct{ driver, id, parent string }
+
 // storeOf finds the store of a kind that a path lies in.
 func (c *removedCollector) storeOf(kind runtimes.Name, path string) (Store, bool) {
 	var found Store
@@ -234,7 +258,11 @@ func (c *removedCollector) storeOf(kind runtimes.Name, path string) (Store, bool
 
 // document hands a deleted file to the stores whose document it may be.
 func (c *removedCollector) document(f *RecoveredFile) {
-	if f.Content == nil || f.Content.Size() < 16 || f.Content.Size() > maxRemovedDocument {
+	if f.Content == nil || f.Content.Size() < 8 || f.Content.Size() > maxRemovedDocument {
+		return
+	}
+	if m := layerMount.FindStringSubmatch(f.Path); m != nil {
+		c.mount(f, m[1], m[2], m[3])
 		return
 	}
 	head := make([]byte, 64)
@@ -269,6 +297,3 @@ func (c *removedCollector) document(f *RecoveredFile) {
 		}
 	}
 }
-
-// fromLogs takes the containers that log lines name and that no runtime lists.
-func (c *removedCollector) fromLogs(context.Context) error { return nil }

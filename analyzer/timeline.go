@@ -27,6 +27,7 @@ type TimelineOptions struct {
 	Containers []*Container // only these, where there are any
 	With       []Companion  // logs of the cloud that the node was in
 	Hash       bool         // SHA-256 of regular files
+	Removed    bool         // what was removed too: containers and deleted files
 	Merged     bool         // the whole view of each container, not only what it changed
 	Find       *FindOptions // nil: tell no findings
 }
@@ -56,6 +57,9 @@ func (t *teller) all() error {
 		if err := t.files(); err != nil {
 			return err
 		}
+	}
+	if err := t.removed(); err != nil {
+		return err
 	}
 	if err := t.artifacts(); err != nil {
 		return err

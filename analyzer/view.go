@@ -61,6 +61,14 @@ func (n *Node) layerRoot(s Store, dir string) (evidence.Ino, error) {
 // it. A lower layer that is not on the disk is a gap, and what the others hold
 // is shown.
 func (n *Node) View(c *Container) (*Tree, error) {
+	if c.Removed {
+		if t, err := n.removedView(c); t != nil || err != nil {
+			if err != nil {
+				err = fmt.Errorf("root filesystem of %s, which was removed: %w; `lagan recover --files` lists what was deleted", c.DisplayName(), err)
+			}
+			return t, err
+		}
+	}
 	all := c.Rootfs.Lower
 	upper := c.Rootfs.Upper.Dir != ""
 	if upper {

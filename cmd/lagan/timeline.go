@@ -27,6 +27,7 @@ type timelineFlags struct {
 	kinds            []string
 	with             []string
 	hash, merged     bool
+	removed          bool
 	noFindings       bool
 	companion        bool
 	stats, histogram bool
@@ -69,6 +70,7 @@ A bodyfile has files alone, in the order of the disk, for mactime to sort.`,
 	cmd.Flags().StringVar(&f.grep, "grep", "", "keep what matches the regular expression, in the message or any field")
 	cmd.Flags().StringSliceVar(&f.kinds, "kinds", nil, "keep these data_types; * stands for anything (fs:stat, 'syslog:*')")
 	cmd.Flags().BoolVar(&f.hash, "hash", false, "SHA-256 of regular files, each read once")
+	cmd.Flags().BoolVar(&f.removed, "removed", false, "tell removed containers and deleted files too (lagan recover), with the tag removed")
 	cmd.Flags().BoolVar(&f.merged, "merged", false, "tell the whole merged view of each container, not only what it changed")
 	cmd.Flags().BoolVar(&f.noFindings, "no-findings", false, "tell no findings (lagan findings), which are told with the tag lagan_finding")
 	cmd.Flags().BoolVar(&f.companion, "companion", false, "write tags, a sigma mapping, saved searches and an index template to companion/ beside -o")
@@ -182,7 +184,7 @@ func parseTime(s string) (time.Time, error) {
 }
 
 func (u *ui) timeline(n *analyzer.Node, f *timelineFlags) error {
-	o := analyzer.TimelineOptions{Scope: analyzer.Scope(f.scope), Hash: f.hash, Merged: f.merged}
+	o := analyzer.TimelineOptions{Scope: analyzer.Scope(f.scope), Hash: f.hash, Merged: f.merged, Removed: f.removed}
 	if !f.noFindings {
 		o.Find = &analyzer.FindOptions{NoVerify: true}
 	}

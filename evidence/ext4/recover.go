@@ -109,6 +109,8 @@ type oldName struct {
 	name   string
 	age    int64
 	source string
+	typ    evidence.Type
+	slack  bool // it stood between entries: of a deleted one
 }
 
 // live says whether the bytes are an inode in use.
@@ -347,11 +349,11 @@ func (h *history) recovered(ino uint32, v *version, d evidence.DeletedInode, sam
 	if r.Deleted.IsZero() {
 		r.DeletedBy = v.when
 	}
-	until := now
+	before := now + 1
 	if v.gone != 0 || !v.when.IsZero() {
-		until = v.gone
+		before = v.gone
 	}
-	r.Names = h.namesOf(ino, until, !same)
+	r.Names = h.namesOf(ino, before, r.Info.Type, !same)
 	h.content(&r, &in, v)
 	return r
 }
@@ -360,7 +362,7 @@ func (h *history) recovered(ino uint32, v *version, d evidence.DeletedInode, sam
 // (debugfs, old kernels) leave size and blocks in it.
 func (h *history) unchanged(ino uint32, raw []byte, d evidence.DeletedInode) evidence.Recovered {
 	r := evidence.Recovered{DeletedInode: d, State: evidence.ContentTimes, Source: "inode table"}
-	r.Names = h.namesOf(ino, now, false)
+	r.Names = h.namesOf(ino, now+1, d.Info.Type, false)
 	if raw == nil {
 		return r
 	}

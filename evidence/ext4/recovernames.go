@@ -33,7 +33,7 @@ func (h *history) entries(b []byte, block uint64, dir uint32, age int64, source 
 	at := 0
 	for _, end := range ends {
 		if e := b[at:]; le.Uint32(e) != 0 && age != now {
-			h.name(e, len(b), block, dir, age, source)
+			h.name(e, false, block, dir, age, source)
 		}
 		used := dirEntryHeader + (int(b[at+6])+3)&^3
 		if le.Uint32(b[at:]) == 0 {
@@ -91,20 +91,22 @@ func (h *history) slack(b []byte, block uint64, dir uint32, age int64, source st
 	if bytes.IndexByte(name, 0) >= 0 || bytes.IndexByte(name, '/') >= 0 {
 		return 0
 	}
-	h.name(b, len(b), block, dir, age, "directory slack, "+source)
+	h.name(b, true, block, dir, age, "directory slack, "+source)
 	return dirEntryHeader + (nameLen+3)&^3
 }
 
 // name notes the name of one entry.
-func (h *history) name(e []byte, _ int, block uint64, dir uint32, age int64, source string) {
+func (h *history) name(e []byte, slack bool, block uint64, dir uint32, age int64, source string) {
 	ino, name := le.Uint32(e), e[dirEntryHeader:dirEntryHeader+int(e[6])]
 	if ino < h.fs.sb.firstIno || ino > h.fs.sb.inodes || isDot(name) {
 		return
 	}
 	all := h.names[ino]
 	for i := range all {
-		if n := &all[i]; n.name == string(name) && (n.block == block || n.dir == dir && dir != 0) {
-			n.age, n.source = age, source
+		if n := &all[i]; n.name == string(name) && (n.block == block || n.dir == dir && dir != 0) && n.typ == h.typeOf(e) {
+			if n.slack || !slack {
+				n.age, n.source, n.slack = age, source, slack
+			}
 			return
 		}
 	}
@@ -112,7 +114,7 @@ func (h *history) name(e []byte, _ int, block uint64, dir uint32, age int64, sou
 		return
 	}
 	h.named++
-	h.names[ino] = append(all, oldName{block, dir, string(name), age, source})
+	h.names[ino] = append(all, oldName{block, dir, string(name), age, source, h.typeOf(e), slack})
 }
 
 // directories finds the directory of every block with old names, and reads the
@@ -194,14 +196,23 @@ func (h *history) deletedDirectory(fs *FS, ino uint32, v *version) {
 	}
 }
 
-// namesOf returns the names that led to an inode up to an age, the newest first.
-// bounded says that the number was used again later.
-func (h *history) namesOf(ino uint32, until int64, bounded bool) []evidence.OldName {
+// typeOf is the type in an entry, unknown where the filesystem keeps none.
+func (h *history) typeOf(e []byte) evidence.Type {
+	if h.fs.sb.incompat&incompatFiletype == 0 || int(e[7]&0xf) >= len(fileTypes) {
+		return evidence.TypeUnknown
+	}
+	return fileTypes[e[7]&0xf]
+}
+
+// namesOf returns the names that led to an inode before an age, the newest
+// first. typ is the inode's type. again says that its number is in use again: what stands in slack may be
+// of the later inode, unless it is older.
+func (h *history) namesOf(ino uint32, before int64, typ evidence.Type, again bool) []evidence.OldName {
 	all := slices.Clone(h.names[ino])
 	slices.SortStableFunc(all, func(a, b oldName) int { return int(b.age - a.age) })
 	var out []evidence.OldName
 	for _, n := range all {
-		if n.age > until && (bounded || n.age != now) {
+		if n.age >= before && (again || !n.slack) || typ != evidence.TypeUnknown && n.typ != evidence.TypeUnknown && n.typ != typ {
 			continue
 		}
 		dir := n.dir

@@ -280,3 +280,20 @@ func earliest(a, b time.Time) time.Time {
 	}
 	return a
 }
+
+// RemovedRootfs names the folders of a removed container, by what its mount of
+// layers said: the folder that it wrote to, which may be gone, and its image's layers.
+func (s *Store) RemovedRootfs(driverName, mount, parent string) runtimes.Rootfs {
+	s.once.Do(s.load)
+	d := s.drivers[driverName]
+	if d == nil || d.name != driverOverlay2 || !folderName(mount) {
+		return runtimes.Rootfs{Problem: fmt.Errorf("mount %q of driver %q: %w", mount, driverName, evidence.ErrUnsupported)}
+	}
+	r := runtimes.Rootfs{Kind: runtimes.RootfsOverlay, UserXattr: s.userMark,
+		Upper: runtimes.Layer{Dir: join(d.dir, mount+"/diff"), ID: mount, Key: mount, Size: -1}}
+	if oci.IsSHA256(parent) {
+		image, _ := s.layersOf(d, parent)
+		r.Lower, r.Problem = image.Lower, image.Problem
+	}
+	return r
+}
