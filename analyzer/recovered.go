@@ -160,7 +160,7 @@ func (n *Node) nameRecovered(v *Volume, files []*RecoveredFile) {
 	}
 	for _, f := range files {
 		for _, name := range f.Names {
-			path := p.folder(name.Dir, f.gone(), 0) + "/" + name.Name
+			path := p.folder(name.Dir, f.span(), 0) + "/" + name.Name
 			if f.Path == "" {
 				f.Path = path
 			} else if path != f.Path && !slices.Contains(f.Paths, path) {
@@ -181,25 +181,63 @@ func (f *RecoveredFile) gone() time.Time {
 // maxFolderDepth bounds the folders above a deleted file: PATH_MAX bytes hold at most 2048.
 const maxFolderDepth = 2048
 
-// folder returns the path of a folder as it was at a time. A number may have
-// been used for another folder since: one that was made later is not it. Times of
-// deletion may be in whole seconds.
-func (p *pathFinder) folder(ino evidence.Ino, at time.Time, depth int) string {
+// span is when a file was there: since its birth, until its deletion. Either may be unknown.
+type span struct{ born, gone time.Time }
+
+func (f *RecoveredFile) span() span { return span{f.Info.Btime, f.gone()} }
+
+// folder returns the path of the folder with a number that was there when a
+// file was deleted from it. Numbers are used again: of several folders that
+// had it, the one that lived then is meant.
+func (p *pathFinder) folder(ino evidence.Ino, at span, depth int) string {
 	if ino == p.root && ino != 0 {
 		return p.mount
 	}
+	unknown := p.mount + fmt.Sprintf("/<inode %d>", ino)
 	if depth > maxFolderDepth || ino == 0 {
-		return p.mount + fmt.Sprintf("/<inode %d>", ino)
+		return unknown
 	}
-	if e, ok := p.live[ino]; ok && (at.IsZero() || e.born.IsZero() || !e.born.After(at.Add(time.Second))) {
-		return p.folder(e.parent, at, depth+1) + "/" + e.name
-	}
+	e, alive := p.live[ino]
+	alive = alive && fits(at, e.born, time.Time{})
+	best := e.born
+	var was *RecoveredFile
 	for _, d := range p.deleted[ino] {
-		if len(d.Names) > 0 && d.Names[0].Dir != ino {
-			return p.folder(d.Names[0].Dir, d.gone(), depth+1) + "/" + d.Names[0].Name
+		if len(d.Names) == 0 || d.Names[0].Dir == ino || !fits(at, d.Info.Btime, d.gone()) {
+			continue
+		}
+		if was == nil && !alive || nearer(at, d.Info.Btime, best) {
+			was, best = d, d.Info.Btime
 		}
 	}
-	return p.mount + fmt.Sprintf("/<inode %d>", ino)
+	switch {
+	case was != nil:
+		return p.folder(was.Names[0].Dir, was.span(), depth+1) + "/" + was.Names[0].Name
+	case alive:
+		return p.folder(e.parent, at, depth+1) + "/" + e.name
+	}
+	return unknown
+}
+
+// fits says whether a folder that lived from born to gone was there when the
+// file was deleted. Times of deletion may be in whole seconds.
+func fits(at span, born, gone time.Time) bool {
+	if at.gone.IsZero() {
+		return true
+	}
+	return (born.IsZero() || !born.After(at.gone.Add(time.Second))) && (gone.IsZero() || !gone.Before(at.gone.Add(-time.Second)))
+}
+
+// nearer says whether a folder made at a is more likely the one that the file
+// lay in than one made at b: the last that was made before the file.
+func nearer(at span, a, b time.Time) bool {
+	if at.born.IsZero() || a.IsZero() || b.IsZero() {
+		return false
+	}
+	before, other := !a.After(at.born), !b.After(at.born)
+	if before != other {
+		return before
+	}
+	return a.After(b) == before
 }
 
 // folders lists the folders of a volume.

@@ -210,6 +210,9 @@ func (c *removedCollector) fromPath(f *RecoveredFile, path string) {
 		r.Note = p.what + ", " + r.Note
 		if strings.HasSuffix(path, m[1]) && f.Info.Type == evidence.TypeDir {
 			r.Gone = f.gone() // the folder itself
+			if !r.Gone.IsZero() && r.Gone.Nanosecond() == 0 {
+				r.Gone = r.Gone.Add(time.Second - 1) // ext4 keeps whole seconds: it may have been their end
+			}
 		}
 		c.add(s, r)
 		return
