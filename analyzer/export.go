@@ -33,7 +33,9 @@ func (n *Node) ExportTar(ctx context.Context, t *Tree, w io.Writer, o ExportOpti
 	if err != nil {
 		return err
 	}
-	return export.Tar(ctx, w, s, n.exportOptions(t, o))
+	options := n.exportOptions(t, o)
+	options.NoUserXattrs = t.Container != nil && t.Container.Runtime == runtimes.Docker
+	return export.Tar(ctx, w, s, options)
 }
 
 // ExportDir writes the tree into a new folder of the analyst's; see export.Dir.

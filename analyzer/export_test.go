@@ -106,7 +106,7 @@ func exportedLines(t *testing.T, n *Node, view *Tree) map[string]string {
 			}
 		}
 		target, _ := text.ForJSON(h.Linkname)
-		out[path] = fileLine(types[h.Typeflag].String(), fmt.Sprintf("%04o", h.Mode), uint32(h.Uid), uint32(h.Gid), h.ModTime.UnixNano(), size, sum, target, rdev, xattrs)
+		out[path] = fileLine(types[h.Typeflag].String(), fmt.Sprintf("%04o", h.Mode&0o7777), uint32(h.Uid), uint32(h.Gid), h.ModTime.UnixNano(), size, sum, target, rdev, xattrs)
 	}
 	if !slices.IsSorted(order) {
 		t.Error("entries are not in the order of a walk")

@@ -57,6 +57,9 @@ type Options struct {
 	// Owner, if set, gives the owner inside a container of an owner on the disk:
 	// a runtime's tar has that one. Dir and Raw keep the disk's.
 	Owner func(uid, gid uint32) (uint32, uint32)
+	// NoUserXattrs leaves all attributes but file capabilities out of a tar, as
+	// Docker does.
+	NoUserXattrs bool
 	// Progress, if set, is told how many entries were written.
 	Progress func(entries int64)
 }

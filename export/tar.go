@@ -75,6 +75,13 @@ var tarTypes = map[evidence.Type]byte{
 	evidence.TypeChar: tar.TypeChar, evidence.TypeBlock: tar.TypeBlock, evidence.TypeFIFO: tar.TypeFifo,
 }
 
+// typeBits stand in the modes of the runtimes' tars, though no reader needs them:
+// fillGo18FileTypeBits of moby's pkg/archive and of containers/storage.
+var typeBits = map[evidence.Type]int64{
+	evidence.TypeFile: 0o100000, evidence.TypeDir: 0o040000, evidence.TypeSymlink: 0o120000,
+	evidence.TypeChar: 0o020000, evidence.TypeBlock: 0o060000, evidence.TypeFIFO: 0o010000,
+}
+
 func (t *tarWriter) item(i item) error {
 	if i.path == "" {
 		return nil
@@ -155,7 +162,7 @@ func (t *tarWriter) header(i item) *tar.Header {
 		return nil
 	}
 	h := &tar.Header{
-		Format: tar.FormatPAX, Typeflag: typ, Name: i.path, Mode: int64(i.info.Perm),
+		Format: tar.FormatPAX, Typeflag: typ, Name: i.path, Mode: int64(i.info.Perm) | typeBits[i.info.Type],
 		Uid: int(i.info.UID), Gid: int(i.info.GID), ModTime: i.info.Mtime,
 	}
 	switch i.info.Type {
@@ -196,7 +203,7 @@ func (o *Options) target(fsys evidence.FS, i item) (target string) {
 func (t *tarWriter) attributes(h *tar.Header, i item) {
 	size := len(h.Name) + len(h.Linkname)
 	for name, value := range t.o.attributes(t.s.FS, i) {
-		if !exported(name) {
+		if !exported(name) || t.o.NoUserXattrs && name != capability {
 			continue
 		}
 		if strings.ContainsAny(name, "=\x00") {
@@ -217,13 +224,16 @@ func (t *tarWriter) attributes(h *tar.Header, i item) {
 
 var errTooManyAttributes = errors.New("attributes of more than a mebibyte have no place in a tar")
 
+// capability is the one attribute that every runtime writes into tars.
+const capability = "security.capability"
+
 // exported says whether a runtime writes an extended attribute into a tar.
 // moby writes file capabilities; containers/storage (pkg/archive,
 // readSecurityXattrToTarHeader and readUserXattrToTarHeader) also what IMA signs and
 // the user's own, without those by which it and overlayfs keep books.
 func exported(name string) bool {
 	switch {
-	case name == "security.capability", name == "security.ima":
+	case name == capability, name == "security.ima":
 		return true
 	case strings.HasPrefix(name, "user.overlay."), strings.HasPrefix(name, "user.containers."):
 		return false

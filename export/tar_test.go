@@ -63,7 +63,7 @@ func lines(t testing.TB, b []byte) []string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		line := fmt.Sprintf("%c %q %04o %d:%d", h.Typeflag, h.Name, h.Mode, h.Uid, h.Gid)
+		line := fmt.Sprintf("%c %q %04o %d:%d", h.Typeflag, h.Name, h.Mode&0o7777, h.Uid, h.Gid)
 		if h.Linkname != "" {
 			line += fmt.Sprintf(" -> %q", h.Linkname)
 		}

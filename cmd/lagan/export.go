@@ -27,7 +27,8 @@ func newExportCommand(u *ui) *cobra.Command {
 		short: "write a container's files as a tar, an image or a folder",
 		long: `Write the merged view as a tar, in the order and with the names of docker export:
 owners, modes, times with nanoseconds, file capabilities and the users' attributes, hard
-links, devices. Sockets have no place in a tar, -v names them. A file that can't be read in
+links, devices; of a Docker container no other attributes, as there: the other formats have
+them. Sockets have no place in a tar, -v names them. A file that can't be read in
 whole has zeros in place of what is missing, and is a warning.
 
 --format dir writes regular files and folders to rootfs in a new folder, readable by you alone,
