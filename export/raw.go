@@ -115,7 +115,11 @@ func (r *rawWriter) plan(i item) error {
 	for len(r.paths) > 0 && r.paths[len(r.paths)-1] != dir {
 		r.above, r.paths = r.above[:len(r.above)-1], r.paths[:len(r.paths)-1]
 	}
-	if err := r.check(&i, base); err != nil {
+	err := r.check(&i, base)
+	if dir := r.nodes[r.above[len(r.above)-1]].children; err == nil && len(dir) > 0 && dir[len(dir)-1].name == base { // a walk is in name order
+		err = fmt.Errorf("its name is there twice: %w", evidence.ErrCorrupt)
+	}
+	if err != nil {
 		r.o.gap("/"+i.path, err)
 		if i.info.Type == evidence.TypeDir {
 			return evidence.SkipDir

@@ -8,6 +8,7 @@ import (
 
 	"lagan/evidence"
 	"lagan/evidence/hostdir"
+	"lagan/evidence/memfs"
 )
 
 // TestRawKernel has e2fsck check an image and the kernel show it, and compares
@@ -34,6 +35,24 @@ func TestRawKernel(t *testing.T) {
 	seen.Close()
 	if len(g) != 0 {
 		t.Errorf("gaps: %q", g)
+	}
+}
+
+// TestRawHostile has e2fsck check images of trees that mean harm.
+func TestRawHostile(t *testing.T) {
+	for name, grow := range hostile {
+		t.Run(name, func(t *testing.T) {
+			m := memfs.New()
+			grow(m, "/victim", "../../..")
+			m.File("zz/last", "the rest is there")
+			var g gaps
+			img := rawImage(t, whole(m), g.options())
+			fsys := openRaw(t, img)
+			if b, err := evidence.ReadFile(fsys, fsys.Root(), "zz/last", 100); string(b) != "the rest is there" {
+				t.Errorf("the rest: %q, %v", b, err)
+			}
+			run(t, "e2fsck", "-fn", img.Name())
+		})
 	}
 }
 
