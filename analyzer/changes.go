@@ -29,6 +29,8 @@ type Change struct {
 	// Deleted is, for a deleted path, when that was done: the change time of
 	// the mark (whiteout) that hides it, or of the opaque folder around it.
 	Deleted time.Time
+	// Layers are those that have the path, the uppermost first; see Versions.
+	Layers []string
 	// Opaque says that no whiteout hides the deleted path, but a folder that replaced the image's.
 	Opaque bool
 }
@@ -120,6 +122,7 @@ func (d *differ) change(ch layers.Change) error {
 			out.OldSHA256 = hex.EncodeToString(h.sha256)
 		}
 	}
+	out.Layers = d.n.layersOf(d.view, ch.Path)
 	return d.fn(out)
 }
 

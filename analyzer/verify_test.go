@@ -259,6 +259,9 @@ var tamperings = []tampering{
 		f.xattrs[f.at(t, p)] = func(x map[string][]byte) { delete(x, "trusted.overlay.opaque") }
 	}, []string{"changed /f/opq opaque"}},
 	{"a name that isn't UTF-8", 3, "/f/latin1-\xe9\xe8", func(t *testing.T, f *tampered, p string) { f.data[f.at(t, p)] = flip(0) }, []string{"changed /f/latin1-\xe9\xe8 content"}},
+	{"a device added", 0, "/dev/.kmem", func(t *testing.T, f *tampered, p string) {
+		f.add(t, p, f.made.Device("d", evidence.TypeBlock, 8, 0))
+	}, []string{"added /dev/.kmem block"}},
 	{"a FIFO removed", 3, "/f/fifo", func(t *testing.T, f *tampered, p string) { f.name(t, p, evidence.Entry{}) }, []string{"missing /f/fifo fifo"}},
 }
 
@@ -318,7 +321,11 @@ func check(t *testing.T, n *Node, f evidence.FS, dir string, want []string) {
 // TestVerifyObjects flips what a layer is compared with: the object is named, and
 // no file of the layer.
 func TestVerifyObjects(t *testing.T) {
+	cut := func(b []byte) []byte { return b[:len(b)/2] }
 	for _, c := range []struct{ disk, object, want string }{
+		{"docker-ext4", "tar-split cut", "changed  "},
+		{"podman-ext4", "tar-split cut", "changed  "},
+		{"eks-xfs", "blob cut", "changed  digest"},
 		{"docker-ext4", "tar-split", "changed  "},
 		{"docker-ext4", "config", "changed  digest"},
 		{"podman-ext4", "tar-split", "changed  "},
@@ -335,7 +342,8 @@ func TestVerifyObjects(t *testing.T) {
 				t.Fatal(err)
 			}
 			path := ""
-			switch c.object {
+			object, short := strings.CutSuffix(c.object, " cut")
+			switch object {
 			case "tar-split":
 				path = i.Rootfs.Lower[2].TarSplit
 			case "blob":
@@ -348,6 +356,9 @@ func TestVerifyObjects(t *testing.T) {
 			}
 			f := newTampered(n.Tree)
 			f.data[f.at(t, path)] = flip(200)
+			if short {
+				f.data[f.at(t, path)] = cut
+			}
 			check(t, n, f, path, []string{strings.TrimSpace(c.want)})
 		})
 	}

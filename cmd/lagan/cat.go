@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
@@ -13,13 +14,15 @@ import (
 
 func newCatCommand(u *ui) *cobra.Command {
 	var mounts, recursive bool
+	var layer string
 	var tests fileTests
 	var where *find.Expr
 	cmd := u.command(verb{
 		use:   "cat EVIDENCE CONTAINER PATH",
 		short: "print files of a container's merged view, or of the node",
 		long: `Print a file. Symbolic links are followed inside the container and never leave it. A pattern in quotes prints all
-files that it matches, one after another; --recursive those of a folder. --name, --newer and their like choose among these.`,
+files that it matches, one after another; --recursive those of a folder. --name, --newer and their like choose among these. --layer LAYER
+(upper, a diff id or the store's name of a layer, or the beginning of either) prints what that one has, whatever those above it say.`,
 		examples: `
   lagan cat node.img.zst web-front /etc/passwd
   lagan cat node.img.zst @node '/var/log/secure*'
@@ -27,11 +30,17 @@ files that it matches, one after another; --recursive those of a folder. --name,
   lagan cat node.img.zst @node /var/spool/cron --recursive --type f`,
 		min: 3, max: 3,
 		check: func() (err error) {
+			if layer, err = u.takeLayer(); err != nil {
+				return err
+			}
+			if layer != "" && mounts {
+				return usageError{errors.New("--layer LAYER is one layer as it is: leave out --mounts")}
+			}
 			where, err = tests.expr()
 			return err
 		},
 		run: func(n *analyzer.Node, args []string) error {
-			tree, err := findTree(n, args[1], mounts)
+			tree, err := layerOrTree(n, args[1], layer, mounts)
 			if err != nil {
 				return err
 			}

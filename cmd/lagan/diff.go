@@ -66,6 +66,7 @@ type changeRecord struct{ fileRecord }
 
 func newChangeRecord(ch analyzer.Change) *changeRecord {
 	r := changeRecord{*recordOf(&ch.File)}
+	r.layers = ch.Layers
 	r.change, r.changed, r.oldSHA256 = string(ch.Kind), ch.Changed, ch.OldSHA256
 	return &r
 }

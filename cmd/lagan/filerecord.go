@@ -24,6 +24,10 @@ type fileRecord struct {
 	xattrs map[string][]byte
 	sha256 string
 	layer  string
+	// of --all-versions
+	state string
+	// of diff: all that have the path
+	layers []string
 	// the lists of hashes that have the content
 	known, matches []string
 	// of diff
@@ -44,6 +48,10 @@ func (r *fileRecord) appendJSON(dst []byte) ([]byte, error) {
 	dst = append(dst, '{')
 	if r.change != "" {
 		dst = appendField(dst, "change", r.change)
+		dst = append(dst, ',')
+	}
+	if r.state != "" {
+		dst = appendField(dst, "state", r.state)
 		dst = append(dst, ',')
 	}
 	dst = appendName(dst, "path", r.path)
@@ -67,7 +75,7 @@ func (r *fileRecord) appendJSON(dst []byte) ([]byte, error) {
 	for _, l := range [...]struct {
 		name string
 		list []string
-	}{{"known", r.known}, {"match", r.matches}, {"changed", r.changed}} {
+	}{{"layers", r.layers}, {"known", r.known}, {"match", r.matches}, {"changed", r.changed}} {
 		if len(l.list) > 0 {
 			dst = appendList(dst, l.name, l.list)
 		}

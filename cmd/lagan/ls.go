@@ -1,8 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -11,7 +13,8 @@ import (
 
 func newLsCommand(u *ui) *cobra.Command {
 	var o analyzer.ListOptions
-	var mounts bool
+	var mounts, versions bool
+	var layer string
 	var tests fileTests
 	var lists hashLists
 	cmd := u.command(verb{
@@ -20,6 +23,9 @@ func newLsCommand(u *ui) *cobra.Command {
 		long: `List a folder of the merged view, as the kernel's overlay would show it. With -R, PATH itself and all below it. PATH
 may be a pattern in quotes: * ? and [...] also match names that begin with a dot. --name, --newer, --type and
 their like keep what they match, in all folders below PATH with -R.
+
+--all-versions prints what each layer has at PATH, the uppermost first: what is shown, what that hides, and whiteouts.
+--layer lists one layer as it is: upper, a diff id or the store's name of it, or the beginning of either.
 ` + hashListsHelp,
 		examples: `
   lagan ls node.img.zst web-front /etc
@@ -27,6 +33,12 @@ their like keep what they match, in all folders below PATH with -R.
   lagan ls node.img.zst @node /root -R --hash --output jsonl`,
 		min: 2, max: 3,
 		check: func() (err error) {
+			if layer, err = u.takeLayer(); err != nil {
+				return err
+			}
+			if layer != "" && (versions || mounts || o.UpperOnly) {
+				return usageError{errors.New("--layer LAYER is one layer as it is: leave out --all-versions, --mounts and --upper")}
+			}
 			if err := lists.check(); err != nil {
 				return err
 			}
@@ -42,13 +54,23 @@ their like keep what they match, in all folders below PATH with -R.
 			if len(args) > 2 {
 				path = args[2]
 			}
-			return u.ls(n, args[1], path, mounts, o)
+			tree, err := layerOrTree(n, args[1], layer, mounts)
+			if err != nil {
+				return err
+			}
+			if versions {
+				return u.versions(n, tree, path, o)
+			}
+			return u.ls(n, tree, args[1], path, o)
 		},
 	})
 	cmd.Flags().BoolVarP(&o.Recursive, "recursive", "R", false, "the path itself and everything below it")
 	cmd.Flags().BoolVar(&o.Hash, "hash", false, "add each regular file's SHA-256")
 	cmd.Flags().BoolVar(&o.UpperOnly, "upper", false, "only what the container wrote")
 	cmd.Flags().BoolVar(&mounts, "mounts", false, "with the container's volumes and bind mounts in their places")
+	cmd.Flags().BoolVar(&versions, "all-versions", false, "what each layer has at PATH")
+	cmd.MarkFlagsMutuallyExclusive("all-versions", "recursive")
+	cmd.MarkFlagsMutuallyExclusive("all-versions", "upper")
 	tests.addFlags(cmd)
 	lists.addFlags(cmd)
 	return cmd
@@ -66,11 +88,64 @@ func findTree(n *analyzer.Node, spec string, mounts bool) (*analyzer.Tree, error
 	return n.WithMounts(tree)
 }
 
-func (u *ui) ls(n *analyzer.Node, spec, path string, mounts bool, o analyzer.ListOptions) error {
-	tree, err := findTree(n, spec, mounts)
-	if err != nil {
-		return err
+// takeLayer takes the one --layer that names a layer to be shown, and no file.
+func (u *ui) takeLayer() (layer string, err error) {
+	var files []string
+	for _, l := range u.layers {
+		switch {
+		case strings.Contains(l, "="):
+			files = append(files, l)
+		case layer != "":
+			return "", usageError{errors.New("--layer names one layer, or DIGEST=FILE")}
+		default:
+			layer = l
+		}
 	}
+	u.layers = files
+	return layer, nil
+}
+
+// layerOrTree returns the tree that an argument names, or one layer of it.
+func layerOrTree(n *analyzer.Node, spec, layer string, mounts bool) (*analyzer.Tree, error) {
+	tree, err := findTree(n, spec, mounts)
+	if err != nil || layer == "" {
+		return tree, err
+	}
+	return n.LayerTree(tree, layer)
+}
+
+var versionColumns = columns{
+	table: []string{"STATE", "LAYER", "MODE", "UID", "GID", "SIZE", "MODIFIED", "PATH"},
+	wide:  append([]string{"state"}, fileColumns...),
+}
+
+// versionRecord is a fileRecord with the layer before it.
+type versionRecord struct{ fileRecord }
+
+func (r *versionRecord) row(wide bool) []string {
+	if wide {
+		return append([]string{r.state}, r.wideRow()...)
+	}
+	cells := r.fileRecord.row(false)
+	return append([]string{r.state, shortDigest(r.layer), cells[0]}, cells[2:]...)
+}
+
+func (u *ui) versions(n *analyzer.Node, tree *analyzer.Tree, path string, o analyzer.ListOptions) error {
+	return u.write(func(w io.Writer) error {
+		p := u.newPrinter(w, versionColumns)
+		err := n.Versions(tree, path, o, func(v analyzer.Version) error {
+			r := versionRecord{*recordOf(&v.File)}
+			r.state = string(v.State)
+			return p.print(&r)
+		})
+		if err != nil {
+			return err
+		}
+		return p.close(n)
+	})
+}
+
+func (u *ui) ls(n *analyzer.Node, tree *analyzer.Tree, spec, path string, o analyzer.ListOptions) error {
 	if o.UpperOnly && tree.Container == nil {
 		return usageError{fmt.Errorf("--upper: %s is not a container, only they have an upper layer", spec)}
 	}

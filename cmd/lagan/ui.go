@@ -83,7 +83,7 @@ func (u *ui) addFlags(f *pflag.FlagSet) {
 	f.StringArrayVar(&u.dataRoots, "data-root", nil, "KIND=PATH: a runtime's data root that no configuration names (repeatable)")
 	f.BoolVar(&u.noScan, "no-scan", false, "look for data roots where they are configured or usual, not in the whole tree")
 	f.StringArrayVar(&u.mounts, "mount", nil, "VOLUME=/PATH: where a volume belongs in the node's tree (repeatable)")
-	f.StringArrayVar(&u.layers, "layer", nil, "DIGEST=FILE: a layer's blob from elsewhere, in place of a folder that is missing (repeatable)")
+	f.StringArrayVar(&u.layers, "layer", nil, "DIGEST=FILE: a layer's blob from elsewhere, in place of a folder that is missing (repeatable); ls, cat: the one layer to be shown")
 	f.StringVar(&u.cacheDir, "cache", "", "folder that keeps what was unpacked for the next command")
 	f.StringVar(&u.tempDir, "temp", "", "folder for what has to be unpacked")
 	f.DurationVar(&u.timeout, "timeout", 0, "give up on one object (a filesystem, a container, a log) after this time, such as 90s (0: never)")
