@@ -114,15 +114,15 @@ func layerOrTree(n *analyzer.Node, spec, layer string, mounts bool) (*analyzer.T
 	return n.LayerTree(tree, layer)
 }
 
-var versionColumns = columns{
+var layerVersionColumns = columns{
 	table: []string{"STATE", "LAYER", "MODE", "UID", "GID", "SIZE", "MODIFIED", "PATH"},
 	wide:  append([]string{"state"}, fileColumns...),
 }
 
-// versionRecord is a fileRecord with the layer before it.
-type versionRecord struct{ fileRecord }
+// layerVersionRecord is a fileRecord with the layer before it.
+type layerVersionRecord struct{ fileRecord }
 
-func (r *versionRecord) row(wide bool) []string {
+func (r *layerVersionRecord) row(wide bool) []string {
 	if wide {
 		return append([]string{r.state}, r.wideRow()...)
 	}
@@ -132,9 +132,9 @@ func (r *versionRecord) row(wide bool) []string {
 
 func (u *ui) versions(n *analyzer.Node, tree *analyzer.Tree, path string, o analyzer.ListOptions) error {
 	return u.write(func(w io.Writer) error {
-		p := u.newPrinter(w, versionColumns)
+		p := u.newPrinter(w, layerVersionColumns)
 		err := n.Versions(tree, path, o, func(v analyzer.Version) error {
-			r := versionRecord{*recordOf(&v.File)}
+			r := layerVersionRecord{*recordOf(&v.File)}
 			r.state = string(v.State)
 			return p.print(&r)
 		})
