@@ -14,9 +14,11 @@ import (
 
 // ChangeOptions say what Changes gives.
 type ChangeOptions struct {
-	Hash  bool       // SHA-256 of regular files, before and after
-	Sets  *HashSets  // lists that files are compared with; nil: none
-	Where *find.Expr // only what it matches, of deleted files as they were; nil: all
+	Hash bool // SHA-256 of regular files, before and after
+	// ContainerIDs is as ListOptions has it.
+	ContainerIDs bool
+	Sets         *HashSets  // lists that files are compared with; nil: none
+	Where        *find.Expr // only what it matches, of deleted files as they were; nil: all
 }
 
 // Change is what a container did to one path of its image.
@@ -57,6 +59,9 @@ func (n *Node) Changes(ctx context.Context, c *Container, o ChangeOptions, fn fu
 		}
 		d.matchOld = &matcher{n: n, t: d.base, e: d.match.e, env: d.match.env}
 	}
+	if o.ContainerIDs {
+		d.owner = n.ownersSeen(view)
+	}
 	for ch, err := range layers.Diff(base, view.FS, diffOptions(c)) {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -74,7 +79,7 @@ func (n *Node) Changes(ctx context.Context, c *Container, o ChangeOptions, fn fu
 
 // everything tells all files of a root filesystem without an image as added.
 func (n *Node) everything(ctx context.Context, view *Tree, o ChangeOptions, fn func(Change) error) error {
-	return n.List(ctx, view, "/", ListOptions{Recursive: true, Hash: o.Hash, Where: o.Where, Sets: o.Sets}, func(f File) error {
+	return n.List(ctx, view, "/", ListOptions{Recursive: true, Hash: o.Hash, Where: o.Where, Sets: o.Sets, ContainerIDs: o.ContainerIDs}, func(f File) error {
 		if f.Path == "/" {
 			return nil
 		}
@@ -90,6 +95,7 @@ type differ struct {
 	fn         func(Change) error
 	// match and matchOld, where set, say which changes are told.
 	match, matchOld *matcher
+	owner           func(uid, gid uint32) (uint32, uint32)
 }
 
 func (d *differ) change(ch layers.Change) error {
@@ -97,6 +103,7 @@ func (d *differ) change(ch layers.Change) error {
 	now := lister{n: d.n, t: d.view, o: ListOptions{Hash: d.o.Hash, Sets: d.o.Sets}, fn: func(f File) error { out.File = f; return nil }}
 	old := lister{n: d.n, t: d.base, o: ListOptions{Hash: d.o.Hash, Sets: d.o.Sets}, fn: func(f File) error { out.File = f; return nil }}
 	now.match, old.match = d.match, d.matchOld
+	now.owner, old.owner = d.owner, d.owner
 	switch ch.Kind {
 	case layers.Deleted:
 		if err := old.file(ch.Path, ch.OldIno, ch.Old); err != nil {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"lagan/fixtures"
 	"lagan/internal/text"
@@ -124,6 +125,7 @@ func byPath(files []truthFile) map[string]truthFile {
 func TestEngineDrivers(t *testing.T) {
 	for name, runtime := range map[string]runtimes.Name{
 		"docker-vfs": runtimes.Docker, "docker-btrfs": runtimes.Docker, "docker-fuse": runtimes.Docker, "docker-c8d": runtimes.Docker,
+		"docker-remap": runtimes.Docker, "podman-sql": runtimes.Podman,
 		"podman-vfs": runtimes.Podman, "podman-btrfs": runtimes.Podman,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -190,4 +192,160 @@ func checkVolumes(t *testing.T, n *Node, name string, runtime runtimes.Name) {
 			t.Errorf("volume %s: %+v, want %+v", v.Name, v, w.Inspect)
 		}
 	}
+}
+
+// TestUserNamespaces compares a user's Podman and a remapped Docker with what
+// their containers saw: owners that the disk has shifted.
+func TestUserNamespaces(t *testing.T) {
+	for name, at := range map[string]struct {
+		root  string
+		shift uint32 // of the captured owners
+	}{
+		"podman-user":  {"/home/kim/.local/share/containers/storage", 0},
+		"docker-remap": {"/var/lib/docker/100000.100000", 100000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := openFixture(t, name, Options{})
+			var tr truth
+			fixtures.Truth(t, name, &tr)
+			for _, w := range tr.Containers {
+				for i := range w.Merged {
+					w.Merged[i].UID = shiftedBack(w.Merged[i].UID, at.shift)
+					w.Merged[i].GID = shiftedBack(w.Merged[i].GID, at.shift)
+				}
+				compareListed(t, n, w.ID, ListOptions{Recursive: true, Hash: true, ContainerIDs: true}, w.Merged)
+				c, err := n.FindContainer(w.ID)
+				if err != nil || c.StorePath != at.root {
+					t.Errorf("%s: %+v, %v", w.ID, c, err)
+				}
+				err = n.Changes(context.Background(), c, ChangeOptions{ContainerIDs: true}, func(ch Change) error {
+					if ch.Info.UID > 100 && ch.Info.UID != 65534 {
+						t.Errorf("%s: %s belongs to %d", c.Name, ch.Path, ch.Info.UID)
+					}
+					return nil
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			}
+			noGaps(t, n)
+		})
+	}
+}
+
+// shiftedBack is an owner as a user namespace shows it that begins at shift.
+func shiftedBack(id, shift uint32) uint32 {
+	if id < shift {
+		return 65534 // dockerd makes /etc/mtab as the node's root
+	}
+	return id - shift
+}
+
+// TestNerdctl compares what nerdctl itself says of its containers, volumes and networks.
+func TestNerdctl(t *testing.T) {
+	n := openFixture(t, "nerdctl", Options{})
+	var tr truth
+	fixtures.Truth(t, "nerdctl", &tr)
+	checkNamespaces(t, n, tr)
+	var said struct {
+		Nerdctl []struct {
+			ID, Name, LogPath string
+			State             struct{ StartedAt string }
+			NetworkSettings   struct {
+				IPAddress string
+				Ports     map[string][]struct{ HostIP, HostPort string }
+			}
+		} `json:"nerdctl"`
+		Networks []struct {
+			Name, ID   string
+			Containers map[string]struct{ MacAddress, IPv4Address string }
+		} `json:"networks"`
+		Volumes []struct{ Mountpoint string } `json:"volumes"`
+	}
+	fixtures.Truth(t, "nerdctl", &said)
+	if len(said.Nerdctl) != 4 || len(said.Networks) != 1 {
+		t.Fatalf("%+v", said)
+	}
+	for _, w := range said.Nerdctl {
+		c, err := n.FindContainer(w.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		started, _ := time.Parse(time.RFC3339Nano, w.State.StartedAt)
+		// nerdctl's own time is the task's, a moment after what it noted.
+		if c.Name != w.Name || c.LogPath != w.LogPath && w.LogPath != "" || strings.Join(c.IP, " ") != w.NetworkSettings.IPAddress || len(c.Ports) != len(w.NetworkSettings.Ports) ||
+			!started.IsZero() && (c.Started.IsZero() || started.Sub(c.Started).Abs() > 2*time.Second) {
+			t.Errorf("%s: %s %s %v %v %v, want %+v", w.Name, c.Name, c.LogPath, c.IP, c.Ports, c.Started, w)
+		}
+	}
+	if v := n.DataVolumes(); len(v) != 1 || v[0].Name != "data" || v[0].Labels["backup"] != "yes" || v[0].Problem != "" || len(v[0].Containers) != 1 ||
+		len(said.Volumes) != 1 || v[0].Mountpoint != said.Volumes[0].Mountpoint {
+		t.Errorf("volumes: %+v, want %+v", v, said.Volumes)
+	}
+	for _, w := range said.Networks {
+		i := slices.IndexFunc(n.Networks(), func(v *Network) bool { return v.ID == w.ID && v.Name == w.Name })
+		if i < 0 {
+			t.Fatalf("no network %s", w.Name)
+		}
+		for _, e := range n.Networks()[i].Endpoints {
+			if got := w.Containers[e.Container]; got.MacAddress != e.MAC || !slices.Contains(e.Addresses, got.IPv4Address) {
+				t.Errorf("network %s: %+v, want %+v", w.Name, e, got)
+			}
+		}
+	}
+	noGaps(t, n)
+}
+
+// TestCRIO compares with what crictl said of a pod of CRI-O's.
+func TestCRIO(t *testing.T) {
+	n := openFixture(t, "crio", Options{})
+	var tr struct {
+		Trees map[string][]truthFile `json:"trees"`
+		PS    struct {
+			Containers []struct {
+				ID           string `json:"id"`
+				PodSandboxID string `json:"podSandboxId"`
+				Metadata     struct {
+					Name    string
+					Attempt int
+				}
+				State     string
+				CreatedAt int64 `json:",string"`
+				Labels    map[string]string
+			}
+		} `json:"ps"`
+		Inspect []struct {
+			Status struct {
+				ID, StartedAt, FinishedAt, LogPath string
+				ExitCode                           int
+			}
+		} `json:"inspect"`
+	}
+	fixtures.Truth(t, "crio", &tr)
+	if len(tr.PS.Containers) != 2 || len(tr.Trees) != 3 || len(n.Containers()) != 3 || len(n.Pods()) != 1 {
+		t.Fatalf("%d containers, %d trees, %d found, %d pods", len(tr.PS.Containers), len(tr.Trees), len(n.Containers()), len(n.Pods()))
+	}
+	for id, tree := range tr.Trees {
+		compareTree(t, n, id, tree)
+	}
+	for _, w := range tr.PS.Containers {
+		c, err := n.FindContainer("shop/web-0/" + w.Metadata.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		state := map[runtimes.State]string{runtimes.StateRunning: "CONTAINER_RUNNING", runtimes.StateExited: "CONTAINER_EXITED"}[c.State]
+		if c.ID != w.ID || c.Runtime != runtimes.CRIO || state != w.State || c.Pod.Attempt == nil || *c.Pod.Attempt != w.Metadata.Attempt ||
+			c.Pod.SandboxID != w.PodSandboxID || !maps.Equal(c.Labels, w.Labels) || c.Created.UnixNano()/1e9 != w.CreatedAt/1e9 {
+			t.Errorf("got %+v, want %+v", c.Container, w)
+		}
+		for _, i := range tr.Inspect {
+			if i.Status.ID == c.ID && (c.Started.Format(time.RFC3339Nano) != i.Status.StartedAt || c.LogPath != i.Status.LogPath || c.State == runtimes.StateExited && *c.ExitCode != i.Status.ExitCode) {
+				t.Errorf("got %s %s %v, want %+v", c.Started, c.LogPath, c.ExitCode, i.Status)
+			}
+		}
+	}
+	if p := n.Pods()[0]; p.DisplayName() != "shop/web-0" || !slices.Equal(p.Names, []string{"app", "job"}) || len(p.IP) != 1 || len(p.Ports) != 1 {
+		t.Errorf("%+v", p)
+	}
+	noGaps(t, n)
 }

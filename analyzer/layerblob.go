@@ -76,7 +76,7 @@ func (n *Node) blobLayer(s Store, l runtimes.Layer, r runtimes.Rootfs, missing e
 	key := blobKey{diffID: l.DiffID, blob: l.Blob, user: r.UserXattr}
 	shift := n.shiftOf(s, r)
 	if shift != nil {
-		key.owners = s.Path()
+		key.owners = fmt.Sprint(s.Path(), r.UIDs, r.GIDs)
 	}
 	t := n.blobs.tree(key)
 	t.once.Do(func() {
@@ -98,11 +98,22 @@ func (n *Node) blobLayer(s Store, l runtimes.Layer, r runtimes.Rootfs, missing e
 
 // shiftOf says how the store's folders shift owners.
 func (n *Node) shiftOf(s Store, r runtimes.Rootfs) *owners {
+	if len(r.UIDs) > 0 {
+		return &owners{uids: rangesOf(r.UIDs), gids: rangesOf(r.GIDs)}
+	}
 	root, err := evidence.Resolve(s.Tree, s.Tree.Root(), s.Path(), true)
 	if err != nil {
 		return nil
 	}
 	return ownersOf(s, root, r.UserXattr)
+}
+
+func rangesOf(maps []runtimes.IDMap) []idRange {
+	out := make([]idRange, len(maps))
+	for i, m := range maps {
+		out[i] = idRange{m.Container, m.Host, m.Size}
+	}
+	return out
 }
 
 // openBlobLayer opens the first blob that proves to be the layer; else the first

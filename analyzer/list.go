@@ -21,6 +21,9 @@ type ListOptions struct {
 	UpperOnly bool       // only what comes from the container's upper layer
 	Sets      *HashSets  // lists that files are compared with; nil: none
 	Where     *find.Expr // only what it matches; nil: all
+	// ContainerIDs gives owners as they looked inside a container with a user
+	// namespace of its own; without one they are those on the disk.
+	ContainerIDs bool
 }
 
 // File is one file of a tree with all that is known of it.
@@ -48,6 +51,9 @@ func (n *Node) List(ctx context.Context, t *Tree, path string, o ListOptions, fn
 		if l.match, err = n.matcher(t, o.Where, time.Time{}); err != nil {
 			return err
 		}
+	}
+	if o.ContainerIDs {
+		l.owner = n.ownersSeen(t)
 	}
 	return evidence.Walk(t.FS, start, func(rel string, e evidence.Entry, info evidence.Info, err error) error {
 		if err := ctx.Err(); err != nil {
@@ -82,12 +88,17 @@ type lister struct {
 	buf []byte
 	// match, where set, says which files are told.
 	match *matcher
+	// owner, if set, gives the owner inside the container of one on the disk.
+	owner func(uid, gid uint32) (uint32, uint32)
 }
 
 func (l *lister) file(path string, ino evidence.Ino, info evidence.Info) error {
 	f := File{Path: path, Info: info, Layer: l.t.LayerOf(ino)}
 	if l.o.UpperOnly && f.Layer != "upper" || l.match != nil && !l.match.keeps(path, ino, info) {
 		return nil
+	}
+	if l.owner != nil {
+		f.Info.UID, f.Info.GID = l.owner(info.UID, info.GID)
 	}
 	l.n.guard(0, l.t.Name+": "+path, func() error {
 		return l.details(&f, ino)

@@ -225,6 +225,9 @@ func (n *Node) Networks() []*Network {
 	for _, v := range out {
 		for i := range v.Endpoints {
 			e := &v.Endpoints[i]
+			if at := strings.LastIndexByte(e.Container, '-'); names[e.Container] == "" && names[e.Container[at+1:]] != "" {
+				e.Container = e.Container[at+1:] // nerdctl's: NAMESPACE-ID
+			}
 			if e.Name == "" {
 				e.Name = names[e.Container]
 			}

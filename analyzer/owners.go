@@ -99,3 +99,32 @@ func subordinate(s Store, path, name string, uid uint32) []idRange {
 	}
 	return out
 }
+
+// overflowID is what a user namespace shows of an owner that it has no id for: overflowuid in kernel/sysctl.
+const overflowID = 65534
+
+// ownersSeen says how owners looked in a container with a user namespace of its
+// own, nil for one without.
+func (n *Node) ownersSeen(t *Tree) func(uid, gid uint32) (uint32, uint32) {
+	if t.Container == nil {
+		return nil
+	}
+	shift := n.shiftOf(t.Container.store, t.Container.Rootfs)
+	if shift == nil {
+		return nil
+	}
+	if len(t.Container.Rootfs.UIDs) > 0 {
+		// The layers below may lie unshifted, and be shifted where they are mounted.
+		return func(uid, gid uint32) (uint32, uint32) { return lookBack(shift.uids, uid), lookBack(shift.gids, gid) }
+	}
+	return func(uid, gid uint32) (uint32, uint32) { return seen(shift.uids, uid), seen(shift.gids, gid) }
+}
+
+func seen(ranges []idRange, id uint32) uint32 {
+	for _, r := range ranges {
+		if id >= r.host && id-r.host < r.length {
+			return r.first + id - r.host
+		}
+	}
+	return overflowID
+}

@@ -145,12 +145,17 @@ func loadTruth(t *testing.T, name string) truth {
 // compareTree lists spec's tree and compares each path with the truth.
 func compareTree(t *testing.T, n *Node, spec string, want []truthFile) {
 	t.Helper()
+	compareListed(t, n, spec, ListOptions{Recursive: true, Hash: true}, want)
+}
+
+func compareListed(t *testing.T, n *Node, spec string, o ListOptions, want []truthFile) {
+	t.Helper()
 	tree, err := n.FindTree(spec)
 	if err != nil {
 		t.Fatal(err)
 	}
 	got := make(map[string]string)
-	err = n.List(context.Background(), tree, "/", ListOptions{Recursive: true, Hash: true}, func(f File) error {
+	err = n.List(context.Background(), tree, "/", o, func(f File) error {
 		path, _ := text.ForJSON(f.Path)
 		got[path] = lineOf(f)
 		return nil

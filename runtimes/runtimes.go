@@ -145,8 +145,18 @@ type Rootfs struct {
 	// Marks is how what was deleted is marked in the folders, where that is not
 	// as the kernel's overlayfs does it.
 	Marks MarkStyle
+	// UIDs and GIDs say how the container's own layer was stored for its user
+	// namespace, where that is recorded of the layer and not of the whole store.
+	UIDs, GIDs []IDMap
 	// Problem says why the folders can't be named, where they can't.
 	Problem error
+}
+
+// IDMap gives Size ids from Container on, inside a user namespace, those from Host on.
+type IDMap struct {
+	Container uint32 `json:"container_id"`
+	Host      uint32 `json:"host_id"`
+	Size      uint32 `json:"size"`
 }
 
 // Layer is one folder of a root filesystem.

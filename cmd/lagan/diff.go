@@ -18,6 +18,7 @@ func newDiffCommand(u *ui) *cobra.Command {
 	var tests fileTests
 	var lists hashLists
 	var where *find.Expr
+	var ids bool
 	cmd := u.command(verb{
 		use:   "diff EVIDENCE CONTAINER",
 		short: "what a container changed against its image",
@@ -46,7 +47,7 @@ docker diff does. JSON and CSV add type, owner, mode, times, hashes and what cha
 			}
 			return u.write(func(w io.Writer) error {
 				p := u.newPrinter(w, diffColumns)
-				err := n.Changes(u.ctx, c, analyzer.ChangeOptions{Hash: u.output != "table", Where: where, Sets: sets}, func(ch analyzer.Change) error {
+				err := n.Changes(u.ctx, c, analyzer.ChangeOptions{Hash: u.output != "table", Where: where, Sets: sets, ContainerIDs: ids}, func(ch analyzer.Change) error {
 					return p.print(newChangeRecord(ch))
 				})
 				if err != nil {
@@ -58,6 +59,7 @@ docker diff does. JSON and CSV add type, owner, mode, times, hashes and what cha
 	})
 	tests.addFlags(cmd)
 	lists.addFlags(cmd)
+	cmd.Flags().BoolVar(&ids, "container-ids", false, containerIDsUsage)
 	return cmd
 }
 

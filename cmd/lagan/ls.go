@@ -73,8 +73,11 @@ their like keep what they match, in all folders below PATH with -R.
 	cmd.MarkFlagsMutuallyExclusive("all-versions", "upper")
 	tests.addFlags(cmd)
 	lists.addFlags(cmd)
+	cmd.Flags().BoolVar(&o.ContainerIDs, "container-ids", false, containerIDsUsage)
 	return cmd
 }
+
+const containerIDsUsage = "owners as seen inside a container that has a user namespace of its own, not the disk's"
 
 // findTree returns the tree that an argument names, with what was mounted into it if that is asked for.
 func findTree(n *analyzer.Node, spec string, mounts bool) (*analyzer.Tree, error) {

@@ -110,9 +110,10 @@ func (s *Store) container(ns *namespace, id string, r *record) (runtimes.Contain
 			r.fail(fmt.Errorf("label %s: %w", labelNerdctlPorts, err))
 		}
 		for _, p := range ports {
-			c.Ports = append(c.Ports, runtimes.Port(p))
+			c.Ports = append(c.Ports, p.port())
 		}
 	}
+	s.nerdctl(&c, r)
 	s.readExtensions(&c, ns, r)
 	if name := r.sub(bucketRuntime).text(keyName); name != "" {
 		c.Records["runtime"], _ = json.Marshal(map[string]string{"name": name})
@@ -136,6 +137,8 @@ type nerdctlPort struct {
 	ContainerPort int
 	Protocol      string
 }
+
+func (p nerdctlPort) port() runtimes.Port { return runtimes.Port(p) }
 
 // readSpec reads the OCI specification, JSON in a protobuf Any: client/client.go, core/runtime/typeurl.go.
 func (s *Store) readSpec(c *runtimes.Container, r *record) {

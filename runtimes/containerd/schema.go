@@ -65,6 +65,9 @@ const (
 	labelNerdctlPorts = "nerdctl/ports"
 	// labelRemote marks a snapshot whose content lies in a registry: stargz-snapshotter snapshot/snapshot.go.
 	labelRemote = "containerd.io/snapshot/remote"
+	// labelUIDs and labelGIDs say for which user namespace a snapshot's files are: core/snapshots/snapshotter.go.
+	labelUIDs = "containerd.io/snapshot/uidmapping"
+	labelGIDs = "containerd.io/snapshot/gidmapping"
 )
 
 // Kinds of snapshots as metadata.db has them: core/snapshots/snapshotter.go.

@@ -266,6 +266,7 @@ func (s *Store) rootfs(ns *namespace, snapshotterName, key string) runtimes.Root
 	r := runtimes.Rootfs{Kind: runtimes.RootfsOverlay, UserXattr: s.userMark, Problem: err}
 	if be.kind == kindActive {
 		r.Upper = sn.layer(ns, be)
+		r.UIDs, r.GIDs = idMaps(be.labels[labelUIDs]), idMaps(be.labels[labelGIDs])
 		chain = chain[1:]
 	} else if len(chain) > 1 && be.kind == kindView {
 		chain = chain[1:] // a view's own folder holds nothing
@@ -295,6 +296,18 @@ func (s *Store) rootfs(ns *namespace, snapshotterName, key string) runtimes.Root
 		r.Problem = fmt.Errorf("snapshotter %q: %w", sn.name, evidence.ErrUnsupported)
 	}
 	return r
+}
+
+// idMaps reads "container:host:size,...": core/snapshots/snapshotter.go.
+func idMaps(label string) []runtimes.IDMap {
+	var out []runtimes.IDMap
+	for _, text := range strings.Split(label, ",") {
+		var m runtimes.IDMap
+		if n, err := fmt.Sscanf(text, "%d:%d:%d", &m.Container, &m.Host, &m.Size); err == nil && n == 3 {
+			out = append(out, m)
+		}
+	}
+	return out
 }
 
 func (s *Store) imageLayers(r *runtimes.Rootfs, set func(l *runtimes.Layer, upper bool)) {

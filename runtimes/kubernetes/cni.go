@@ -92,7 +92,8 @@ func (r *reader) leases(dir string) {
 	}
 }
 
-// networks reads CNI's configurations: one plugin (.conf) or a list of them (.conflist).
+// networks reads CNI's configurations: one plugin (.conf) or a list of them (.conflist),
+// and below them nerdctl's, which has a folder for each namespace of containerd (pkg/netutil).
 func (r *reader) networks(dir string) {
 	type plugin struct {
 		Type   string `json:"type"`
@@ -105,20 +106,30 @@ func (r *reader) networks(dir string) {
 			} `json:"ranges"`
 		} `json:"ipam"`
 	}
-	for _, name := range r.names(dir) {
+	names := r.names(dir)
+	for _, space := range names {
+		for _, name := range r.names(path.Join(dir, space)) {
+			if strings.HasPrefix(name, "nerdctl-") {
+				names = append(names, space+"/"+name)
+			}
+		}
+	}
+	for _, name := range names {
 		if !slices.Contains([]string{".conflist", ".conf", ".json"}, path.Ext(name)) {
 			continue
 		}
 		var doc struct {
-			Name    string   `json:"name"`
-			Plugins []plugin `json:"plugins"`
+			Name    string            `json:"name"`
+			ID      string            `json:"nerdctlID"`
+			Labels  map[string]string `json:"nerdctlLabels"`
+			Plugins []plugin          `json:"plugins"`
 			plugin
 		}
 		file := path.Join(dir, name)
 		if r.document(file, &doc) == nil || doc.Name == "" {
 			continue
 		}
-		n := runtimes.Network{Runtime: CNI, Name: doc.Name, File: file}
+		n := runtimes.Network{Runtime: CNI, ID: doc.ID, Name: doc.Name, Labels: doc.Labels, File: file}
 		for i, p := range append([]plugin{doc.plugin}, doc.Plugins...) {
 			if n.Driver == "" && i < 2 {
 				n.Driver, n.Interface = p.Type, p.Bridge

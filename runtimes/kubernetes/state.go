@@ -248,7 +248,11 @@ func (r *reader) logs(root string) {
 		default:
 			continue
 		}
-		l.Containers = r.names(l.Dir)
+		for _, c := range r.names(l.Dir) {
+			if !strings.HasSuffix(c, ".log") { // of a sandbox: CRI-O
+				l.Containers = append(l.Containers, c)
+			}
+		}
 		r.s.Logs = append(r.s.Logs, l)
 	}
 }

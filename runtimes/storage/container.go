@@ -254,6 +254,9 @@ func (s *Store) crio(d *driver, c *runtimes.Container, m *metadataJSON) error {
 	c.Runtime = runtimes.CRIO
 	ann := c.Annotations
 	c.Pod = runtimes.Pod{Name: m.PodName, Namespace: m.Namespace, UID: m.UID, SandboxID: m.PodID, Attempt: m.Attempt}
+	if m.Attempt == nil {
+		c.Pod.Attempt = new(int) // left out where it is 0
+	}
 	var labels map[string]string
 	if text := ann[kubernetes.AnnotationCRIOLabels]; text != "" && oci.Decode([]byte(text), &labels) == nil {
 		c.Labels = labels

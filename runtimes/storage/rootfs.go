@@ -21,6 +21,7 @@ func (s *Store) rootfs(d *driver, top string) (runtimes.Rootfs, error) {
 	}
 	r := s.stack(d, chain[1:], err)
 	r.Upper = s.layerOf(d, chain[0])
+	r.UIDs, r.GIDs = chain[0].UIDMap, chain[0].GIDMap
 	if d.name != driverOverlay || r.Problem != nil {
 		return r, nil
 	}

@@ -1,6 +1,10 @@
 package storage
 
-import "strings"
+import (
+	"strings"
+
+	"lagan/runtimes"
+)
 
 // Folders and files below the graph root: store.go, layers.go, images.go and
 // containers.go of containers/storage. <driver> stands before each.
@@ -65,6 +69,9 @@ type layerJSON struct {
 	Created    string   `json:"created"`
 	DiffDigest string   `json:"diff-digest"`
 	DiffSize   *int64   `json:"diff-size"`
+	// with what the layer was stored, where not as it is: pkg/idtools, IDMap
+	UIDMap []runtimes.IDMap `json:"uidmap"`
+	GIDMap []runtimes.IDMap `json:"gidmap"`
 }
 
 // imageJSON is one entry of images.json.

@@ -4,6 +4,7 @@
 enter "$@"
 DRIVER=$2; disk "$1" "$4" "$3"; hostname "$1"
 ROOT=${ROOT:-/var/lib/docker}
+[ -z "${SUBIDS:-}" ] || { printf "%s\n" "$SUBIDS" > $R/etc/subuid; cp $R/etc/subuid $R/etc/subgid; for f in subuid subgid; do touch /etc/$f; mount --bind $R/etc/$f /etc/$f; done; mount --bind $R/etc/passwd /etc/passwd; mount --bind $R/etc/group /etc/group; }
 bind var/lib/docker var/lib/containerd etc/docker; [ "$ROOT" = /var/lib/docker ] || bind "${ROOT#/}"
 echo "${DAEMON_JSON:-{\}}" > /etc/docker/daemon.json
 shift 4

@@ -22,7 +22,7 @@ disk() { # NAME SIZE FSTYPE: makes and mounts the node's only filesystem
 	esac
 	mount "$LOOP" $R
 	(cd $R; mkdir -p etc usr/lib var/lib root home tmp run proc sys dev; printf 'ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian 12"\n' > etc/os-release; echo "$NAME" > etc/hostname
-	 printf 'root:x:0:0:root:/root:/bin/sh\nkim:x:1000:1000::/home/kim:/bin/sh\n' > etc/passwd; printf '/dev/root / auto defaults 0 1\n' > etc/fstab)
+	 printf 'root:x:0:\nkim:x:1000:\n' > etc/group; printf 'root:x:0:0:root:/root:/bin/sh\nkim:x:1000:1000::/home/kim:/bin/sh\n' > etc/passwd; printf '/dev/root / auto defaults 0 1\n' > etc/fstab)
 }
 bind() { local p; for p in "$@"; do mkdir -p "$R/$p" "/$p"; mount --bind "$R/$p" "/$p"; done; } # the node's folders over the machine's
 quiet() { "$@" > /dev/null; }

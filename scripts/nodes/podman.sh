@@ -10,9 +10,10 @@ printf '[storage]\ndriver = "%s"\n[storage.options.overlay]\n%s\n' "$DRIVER" "${
 sed -i 's,^driver.*,&\nrunroot = "/run/containers/storage"\ngraphroot = "/var/lib/containers/storage",' /etc/containers/storage.conf
 echo '{"default":[{"type":"insecureAcceptAnything"}]}' > /etc/containers/policy.json
 printf 'unqualified-search-registries = ["docker.io"]\n' > /etc/containers/registries.conf
-printf '[containers]\ncgroups = "disabled"\ncgroupns = "host"\nlog_driver = "k8s-file"\n[network]\nnetwork_backend = "netavark"\n[engine]\nruntime = "crun"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n%s\n' "${ENGINE:-}" > /etc/containers/containers.conf
+printf '[containers]\ncgroups = "%s"\npids_limit = 0\ncgroupns = "host"\nlog_driver = "k8s-file"\nseccomp_profile = "unconfined"\n[network]\nnetwork_backend = "netavark"\n[engine]\nruntime = "%s"\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n%s\n' "${CGROUPS:-disabled}" "${RUNTIME:-crun}" "${ENGINE:-}" > /etc/containers/containers.conf
 chown -R 1000:1000 $R/home/kim; mkdir -p /run/user/1000; chown 1000:1000 /run/user/1000
 python3 "$HERE/image.py" /run/web.tar web:1; chmod 644 /run/web.tar; mkdir -m 777 -p /run/ctx
+[ -z "${CGROUP2:-}" ] || mount -t cgroup2 none /sys/fs/cgroup
 P=${PODMAN:-podman}; C="$P"
 [ -z "$USER_" ] || C="setpriv --reuid 1000 --regid 1000 --clear-groups env HOME=/home/kim USER=kim XDG_RUNTIME_DIR=/run/user/1000 PATH=$PATH $P"
 cd /run
@@ -34,5 +35,5 @@ $C healthcheck run busy || true
 type more > /dev/null 2>&1 && more
 sleep 1; sync -f $R
 if [ -z "$USER_" ]; then python3 "$HERE/truth.py" "$WORK/$NAME.truth.json" podman $C
-else chmod 777 /run; $C unshare env FUSE="${FUSE:-}" python3 "$HERE/truth.py" /run/ctx/truth.json podman $P; cp /run/ctx/truth.json "$WORK/$NAME.truth.json"; fi
+else chmod 777 /run; $C unshare env FUSE="${FUSE:-}" OVERLAY=ro,userxattr python3 "$HERE/truth.py" /run/ctx/truth.json podman $P; cp /run/ctx/truth.json "$WORK/$NAME.truth.json"; fi
 finish

@@ -19,6 +19,7 @@ static void put(const char *path, int flags, const char *text) {
 __attribute__((used)) void run(long *sp) {
 	long argc = sp[0];
 	char **v = (char **)(sp + 1);
+	if (argc == 1) v[argc++] = "s"; // in the place of the arguments' end: what an image's pause is
 	for (long i = 1; i < argc; i++) {
 		char *a = i + 1 < argc ? v[i + 1] : "", *b = i + 2 < argc ? v[i + 2] : "";
 		switch (v[i][0]) {

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Write down what the running programs and the kernel say of the containers.
 
-usage: truth.py OUT.json docker|podman CLIENT...   or   truth.py OUT.json containerd SNAPSHOTTER CTR...
+usage: truth.py OUT.json docker|podman CLIENT...
+    or truth.py OUT.json containerd SNAPSHOTTER CTR...   or truth.py OUT.json storage ROOT
 """
 import hashlib, json, os, stat, subprocess, sys, tempfile
 
@@ -75,6 +76,7 @@ def containerd(snapshotter, ctr):
         for r in N['snapshots'][snapshotter]:
             if r['kind'] == 'Active' and r['parent'] and snapshotter + ' ' + r['parent'] not in N['image_views']:
                 c('snapshots', '--snapshotter', snapshotter, 'view', 'truth', r['parent'])
+                c('snapshots', '--snapshotter', snapshotter, 'label', 'truth', 'containerd.io/gc.root=truth')
                 with tempfile.TemporaryDirectory() as at:
                     subprocess.run(c('snapshots', '--snapshotter', snapshotter, 'mounts', at, 'truth'), shell=True, check=True)
                     try:
@@ -120,7 +122,7 @@ def engine(d):
         elif g.get('UpperDir'):
             with tempfile.TemporaryDirectory() as at:
                 stack = 'lowerdir=' + ':'.join([g['UpperDir']] + [x for x in g.get('LowerDir', '').split(':') if x])
-                run(*(('fuse-overlayfs', '-o', stack, at) if os.environ.get('FUSE') else ('mount', '-t', 'overlay', 'overlay', '-o', 'ro,' + stack, at)))
+                run(*(('fuse-overlayfs', '-o', stack, at) if os.environ.get('FUSE') else ('mount', '-t', 'overlay', 'overlay', '-o', os.environ.get('OVERLAY', 'ro') + ',' + stack, at)))
                 try:
                     C['merged'] = walk(at)
                 finally:
@@ -135,9 +137,28 @@ def engine(d):
         t['networks'].append(json.loads(run(*d, 'network', 'inspect', n))[0])
     return t
 
+def storage(root):
+    """Each container of a containers/storage store with its tree, as the kernel's overlay shows it."""
+    t = {'trees': {}}
+    for f in ('containers.json', 'volatile-containers.json'):
+        f = root + '/overlay-containers/' + f
+        for c in json.load(open(f)) if os.path.exists(f) else []:
+            at = '%s/overlay/%s' % (root, c['layer'])
+            if os.path.ismount(at + '/merged'):
+                t['trees'][c['id']] = walk(at + '/merged')
+                continue
+            with tempfile.TemporaryDirectory() as to:
+                lower = ':'.join(root + '/overlay/' + l for l in open(at + '/lower').read().split(':'))
+                run('mount', '-t', 'overlay', 'overlay', '-o', 'ro,lowerdir=%s/diff:%s' % (at, lower), to)
+                try:
+                    t['trees'][c['id']] = walk(to)
+                finally:
+                    run('umount', to)
+    return t
+
 def main():
     out, mode, rest = sys.argv[1], sys.argv[2], sys.argv[3:]
-    t = {'mode': mode, **(containerd(rest[0], rest[1:]) if mode == 'containerd' else engine(rest))}
+    t = {'mode': mode, **(containerd(rest[0], rest[1:]) if mode == 'containerd' else storage(rest[0]) if mode == 'storage' else engine(rest))}
     for extra in filter(None, os.environ.get('EXTRA', '').split()):  # NAME=FILE.json
         n, f = extra.split('=')
         t[n] = json.load(open(f))
