@@ -16,6 +16,10 @@ type ServeOptions struct {
 	Upper      bool // of containers: the folder that each wrote to, alone, as it lies on the disk
 	Mounts     bool // of containers: with volumes and bind mounts in their places
 	AllowOther bool // for all users of the machine
+	// Only are the containers that ServeAll mounts; nil: all. ByID has their
+	// folders called by their ids.
+	Only []*Container
+	ByID bool
 	// Mounted and Busy, if set, are called when the mount can be used, and when it
 	// ends while it is in use.
 	Mounted, Busy func()
@@ -35,11 +39,17 @@ func (n *Node) Serve(ctx context.Context, folder string, t *Tree, o ServeOptions
 // containerd's namespace, its pod's namespace and its pod.
 func (n *Node) ServeAll(ctx context.Context, folder string, o ServeOptions) error {
 	all := n.Containers()
+	if o.Only != nil {
+		all = o.Only
+	}
 	if len(all) == 0 {
 		return fmt.Errorf("nothing to mount: %w was found", ErrNoContainer)
 	}
 	var trees []mount.Tree
 	for i, path := range containerFolders(all) {
+		if o.ByID {
+			path = []string{folderName(all[i].ID)}
+		}
 		trees = append(trees, mount.Tree{Path: path, Open: func() (mount.View, error) {
 			t, err := n.View(all[i])
 			if err != nil {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/debug"
 	"syscall"
 )
@@ -27,7 +28,19 @@ func main() {
 		debug.SetMemoryLimit(softMemory)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := runConfined(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	code := runConfined(ctx, arguments(os.Args), os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
+}
+
+// dropIns are the names under which the program takes another one's command line.
+var dropIns = map[string]string{"ce": "ce", "container-explorer": "ce", "de": "de", "de.py": "de"}
+
+// arguments returns what the program was called with, the command first that its
+// own name stands for.
+func arguments(args []string) []string {
+	if command, ok := dropIns[filepath.Base(args[0])]; ok {
+		return append([]string{command}, args[1:]...)
+	}
+	return args[1:]
 }

@@ -18,9 +18,8 @@ import (
 var update = flag.Bool("update", false, "write what the scripts print into their files")
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
-		"lagan": func() { os.Exit(runConfined(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) },
-	})
+	program := func() { os.Exit(runConfined(context.Background(), arguments(os.Args), os.Stdout, os.Stderr)) }
+	testscript.Main(m, map[string]func(){"lagan": program, "ce": program, "de.py": program})
 }
 
 // TestScripts runs the command line as users do. $DOCKER and $EKS are the

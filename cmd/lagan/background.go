@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+)
+
+// reportTo is the environment's name for the descriptor by which a mount in the
+// background says how it began.
+const reportTo = "LAGAN_MOUNT_REPORT"
+
+// mounted is what is said when the mount can be used.
+const mounted = "mounted"
+
+// inBackground returns when a mount can be used, and leaves a process behind
+// that serves it until it is unmounted: callers of container-explorer and
+// docker-explorer expect mounts of the kernel's, which need no process. That
+// process is this program again, with the same arguments.
+func inBackground(ctx context.Context, serve func(ctx context.Context, ready func()) error) error {
+	if os.Getenv(reportTo) != "" {
+		w := os.NewFile(3, "report")
+		os.Unsetenv(reportTo)
+		err := serve(ctx, func() {
+			fmt.Fprint(w, mounted)
+			w.Close()
+		})
+		if err != nil {
+			fmt.Fprint(w, err.Error()) // where it is open still, the mount did not begin
+		}
+		return err
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	p, err := os.StartProcess(program, os.Args, &os.ProcAttr{
+		Env: append(os.Environ(), reportTo+"=3"), Files: []*os.File{null, null, null, w}, Sys: ownSession(),
+	})
+	w.Close()
+	if err != nil {
+		return err
+	}
+	said, err := io.ReadAll(r)
+	if err == nil && string(said) == mounted {
+		return p.Release()
+	}
+	if _, failed := p.Wait(); err == nil {
+		err = failed
+	}
+	if err == nil {
+		err = errors.New(strings.TrimSpace(firstNonEmpty(string(said), "the process that serves the mount ended")))
+	}
+	return err
+}

@@ -1,0 +1,276 @@
+package main
+
+import (
+	"bufio"
+	"compress/gzip"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"lagan/analyzer"
+	"lagan/evidence"
+	"lagan/internal/text"
+	"lagan/layers"
+	"lagan/runtimes"
+)
+
+// ceContainer has the names of container-explorer's JSON (explorers.Container).
+type ceContainer struct {
+	Namespace        string
+	Name             string
+	Hostname         string
+	ImageBase        string
+	SupportContainer bool
+	ContainerType    string
+	ProcessID        int
+	Status           string
+	ID               string
+	Labels           map[string]string
+	Image            string
+	Runtime          ceRuntime
+	Spec             *ceAny
+	SnapshotKey      string
+	Snapshotter      string
+	CreatedAt        string
+	UpdatedAt        string
+	Extensions       map[string]string
+	SandboxID        string
+	Running          bool
+	ExposedPorts     []string
+}
+
+type ceRuntime struct {
+	Name    string
+	Options *ceAny
+}
+
+// ceAny is a protobuf Any as Go's encoding/json writes it.
+type ceAny struct {
+	Type  string `json:"type_url,omitempty"`
+	Value string `json:"value,omitempty"`
+}
+
+// specType is the type of an OCI runtime specification in containerd's database.
+const specType = "types.containerd.io/opencontainers/runtime-spec/1/Spec"
+
+var ceStates = map[runtimes.State]string{
+	runtimes.StateRunning: "RUNNING", runtimes.StateExited: "STOPPED", runtimes.StatePaused: "PAUSED", runtimes.StateCreated: "CREATED",
+}
+
+func newCeContainer(c *analyzer.Container, support bool) ceContainer {
+	out := ceContainer{
+		Namespace: c.Namespace, Name: firstNonEmpty(c.Pod.Container, c.Name), Hostname: c.Hostname, ImageBase: c.Image, SupportContainer: support,
+		ContainerType: string(c.Runtime), ProcessID: c.PID, Status: firstNonEmpty(ceStates[c.State], "UNKNOWN"), ID: c.ID, Labels: c.Labels, Image: c.Image,
+		SnapshotKey: c.Snapshot, Snapshotter: c.Snapshotter, CreatedAt: ceTime(c.Created), UpdatedAt: ceTime(c.Updated),
+		SandboxID: c.Pod.SandboxID, Running: c.State == runtimes.StateRunning,
+	}
+	if c.Runtime == runtimes.Containerd {
+		// Without its tag or digest; a port of the registry is none.
+		name, _, _ := strings.Cut(c.Image, "@")
+		if i := strings.LastIndexByte(name, ':'); i > strings.LastIndexByte(name, '/') {
+			name = name[:i]
+		}
+		out.ImageBase = name
+		var runtime struct{ Name string }
+		if json.Unmarshal(c.Records["runtime"], &runtime) == nil {
+			out.Runtime.Name = runtime.Name
+		}
+		if len(c.Spec) > 0 {
+			out.Spec = &ceAny{specType, base64.StdEncoding.EncodeToString(c.Spec)}
+		}
+	} else {
+		out.Runtime.Name = "/" + c.Name // as the original has it
+	}
+	for _, p := range c.Ports {
+		if s := fmt.Sprintf("%d/%s", p.ContainerPort, firstNonEmpty(p.Protocol, "tcp")); !slices.Contains(out.ExposedPorts, s) {
+			out.ExposedPorts = append(out.ExposedPorts, s)
+		}
+	}
+	return out
+}
+
+func firstNonEmpty(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// ceTime is a time as Go's encoding/json has it; one that isn't known is Go's zero time.
+func ceTime(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
+
+// ceSeconds is a time in a table.
+func ceSeconds(s string) string {
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if err != nil || t.IsZero() {
+		return ""
+	}
+	return t.Format("2006-01-02T15:04:05Z")
+}
+
+func ceLabels(labels map[string]string) string {
+	var out []string
+	for _, k := range slices.Sorted(maps.Keys(labels)) {
+		out = append(out, k+"="+labels[k])
+	}
+	return strings.Join(out, ",")
+}
+
+type ceImage struct {
+	Namespace             string
+	ContainerType         string
+	SupportContainerImage bool
+	Name                  string
+	Labels                map[string]string
+	Target                ceTarget
+	CreatedAt, UpdatedAt  string
+}
+
+type ceTarget struct {
+	MediaType string `json:"mediaType"`
+	Digest    string `json:"digest"`
+	Size      int64  `json:"size"`
+}
+
+// ceDrift is what a container changed (explorers.Drift).
+type ceDrift struct {
+	ContainerID, ContainerType string
+	AddedOrModified            []ceFile
+	InaccessibleFiles          []ceFile
+}
+
+// ceFile is a file (explorers.FileInfo). Times are right where the original's
+// are not: changed is the change time, and birth is left out where the
+// filesystem keeps none.
+type ceFile struct {
+	Name     string `json:"file_name"`
+	Path     string `json:"full_path"`
+	Size     int64  `json:"file_size"`
+	Modified string `json:"file_modified,omitempty"`
+	Accessed string `json:"file_accessed,omitempty"`
+	Changed  string `json:"file_changed,omitempty"`
+	Birth    string `json:"file_birth,omitempty"`
+	UID      string `json:"file_uid,omitempty"`
+	GID      string `json:"file_gid,omitempty"`
+	Type     string `json:"file_type,omitempty"`
+	SHA256   string `json:"file_sha256,omitempty"`
+}
+
+// add takes a change. Folders are left out, as the original leaves them out, but
+// for those that were deleted.
+func (d *ceDrift) add(c analyzer.Change) error {
+	if c.Info.Type == evidence.TypeDir && c.Kind != layers.Deleted {
+		return nil
+	}
+	full, _ := text.ForJSON(c.Path)
+	f := ceFile{
+		Name: path.Base(full), Path: full, Size: c.Info.Size, Modified: timeOrNothing(c.Info.Mtime), Accessed: timeOrNothing(c.Info.Atime),
+		Changed: timeOrNothing(c.Info.Ctime), Birth: timeOrNothing(c.Info.Btime), UID: fmt.Sprint(c.Info.UID), GID: fmt.Sprint(c.Info.GID), SHA256: c.SHA256,
+	}
+	if c.Kind == layers.Deleted {
+		d.InaccessibleFiles = append(d.InaccessibleFiles, f)
+		return nil
+	}
+	switch {
+	case c.Info.Type != evidence.TypeFile:
+		f.Type = c.Info.Type.String()
+	case c.Info.Perm&0o111 != 0:
+		f.Type = "executable"
+	}
+	d.AddedOrModified = append(d.AddedOrModified, f)
+	return nil
+}
+
+func timeOrNothing(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return ceTime(t)
+}
+
+func ceNames(files []ceFile) string {
+	var out []string
+	for _, f := range files {
+		if f.Type == "executable" {
+			out = append(out, f.Path+" (executable)")
+		} else {
+			out = append(out, f.Path)
+		}
+	}
+	return strings.Join(out, ",")
+}
+
+// support says which containers keep a cluster running, as a file says:
+// parts of pods' names, parts of images' names, and labels.
+type support struct{ names, images, labels []string }
+
+// maxSupport bounds such a file.
+const maxSupport = 1 << 20
+
+// readSupport reads a file of three lists, the one shape of YAML that
+// container-explorer's has.
+func readSupport(name string) (*support, error) {
+	s := &support{}
+	if name == "" {
+		return s, nil
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return s, err
+	}
+	defer f.Close()
+	lists := map[string]*[]string{"names:": &s.names, "images:": &s.images, "labels:": &s.labels}
+	var list *[]string
+	lines := bufio.NewScanner(io.LimitReader(f, maxSupport))
+	for lines.Scan() {
+		line, _, _ := strings.Cut(lines.Text(), " #")
+		line = strings.TrimSpace(line)
+		switch item, ok := strings.CutPrefix(line, "- "); {
+		case line == "" || line[0] == '#' || line == "---":
+		case ok && list != nil:
+			*list = append(*list, strings.Trim(strings.TrimSpace(item), `"'`))
+		case lists[line] != nil:
+			list = lists[line]
+		default:
+			list = nil
+		}
+	}
+	return s, lines.Err()
+}
+
+func (s *support) has(c *analyzer.Container) bool {
+	if s == nil {
+		return false
+	}
+	for _, n := range s.names {
+		if strings.Contains(c.Pod.Name, n) || strings.Contains(c.Hostname, n) {
+			return true
+		}
+	}
+	for _, l := range s.labels {
+		if k, v, ok := strings.Cut(l, "="); ok && strings.EqualFold(c.Labels[k], v) && v != "" {
+			return true
+		}
+	}
+	return s.hasImage(c.Image)
+}
+
+func (s *support) hasImage(name string) bool {
+	return s != nil && slices.ContainsFunc(s.images, func(part string) bool { return strings.Contains(name, part) })
+}
+
+// writeGzip packs what write writes; the same content gives the same bytes.
+func writeGzip(w io.Writer, write func(io.Writer) error) error {
+	z := gzip.NewWriter(w)
+	if err := write(z); err != nil {
+		return err
+	}
+	return z.Close()
+}
