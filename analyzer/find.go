@@ -107,6 +107,7 @@ func (f *finder) finish() error {
 		f.image(i)
 	}
 	f.gone()
+	f.checkpoints()
 	return f.verify()
 }
 

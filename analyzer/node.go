@@ -119,6 +119,7 @@ type Node struct {
 	objects    objects
 	containers func() []*Container
 	images     func() []*Image
+	kept       func() []*Checkpoint
 	layerMu    sync.Mutex
 	layerRoots map[layerKey]layerRoot
 
@@ -164,6 +165,7 @@ func newNode(ctx context.Context, o Options) *Node {
 	n.patience.limit = o.Timeout
 	n.containers = sync.OnceValue(n.listContainers)
 	n.images = sync.OnceValue(n.listImages)
+	n.kept = sync.OnceValue(n.listCheckpoints)
 	return n
 }
 

@@ -73,6 +73,9 @@ func (t *teller) all() error {
 	if err := t.companions(); err != nil {
 		return err
 	}
+	if err := t.checkpointed(); err != nil {
+		return err
+	}
 	if err := t.findings(); err != nil {
 		return err
 	}

@@ -32,6 +32,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("DOCKER", docker)
 			e.Setenv("EKS", eks)
+			e.Setenv("CHECKPOINT", filepath.Join(filepath.Dir(fixtures.Path("")), "checkpoint", "testdata", "web.tar.gz"))
 			e.Setenv("PACKED", fixtures.Path("docker-ext4.img.zst"))
 			e.Setenv("TMPDIR", e.WorkDir)
 			return nil

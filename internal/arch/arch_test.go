@@ -53,8 +53,9 @@ var ranks = []struct {
 	{"timeline", []string{"internal/text"}},
 	{"findings", []string{"internal/text"}},
 	{"report", []string{"findings", "internal/text"}},
-	{"analyzer", []string{"find", "hashset", "evidence/...", "internal/sqlite", "runtimes/...", "layers", "overlay", "export", "mount", "artifacts/...", "timeline", "findings", "report"}},
-	{"cmd/lagan", []string{"batch", "find", "analyzer", "evidence", "runtimes", "layers", "timeline", "findings", "report", "internal/text", "internal/confine"}},
+	{"checkpoint", []string{"evidence"}},
+	{"analyzer", []string{"checkpoint", "find", "hashset", "evidence/...", "internal/sqlite", "runtimes/...", "layers", "overlay", "export", "mount", "artifacts/...", "timeline", "findings", "report"}},
+	{"cmd/lagan", []string{"checkpoint", "batch", "find", "analyzer", "evidence", "runtimes", "layers", "timeline", "findings", "report", "internal/text", "internal/confine"}},
 	{"fixtures", nil},
 	{"scripts/...", []string{"..."}},
 }
