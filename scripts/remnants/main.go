@@ -4,9 +4,10 @@
 // bbolt, status files by renaming, links to logs), goes on with further changes,
 // and asks the analyzer what was removed. It takes root, for loop mounts.
 //
-//	go run ./scripts/remnants [-rounds 50] [-real]
+//	go run ./scripts/remnants [-rounds 50] [-real] [-mutants 10000]
 //
-// -real lets a containerd of this machine do it, through ctr.
+// -real lets a containerd of this machine do it, through ctr. -mutants damages one
+// page each of so many copies of a meta.db and counts what is still found.
 package main
 
 import (
@@ -39,7 +40,15 @@ func main() {
 	rounds := flag.Int("rounds", 50, "rounds of each kind")
 	realOne := flag.Bool("real", false, "let this machine's containerd do it")
 	seed := flag.Uint64("seed", 1, "of the random numbers")
+	damaged := flag.Int("mutants", 0, "read so many damaged databases instead")
 	flag.Parse()
+	if *damaged > 0 {
+		if err := mutants(*damaged, *seed); err != nil {
+			fmt.Fprintln(os.Stderr, "remnants:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	if err := run(*rounds, *realOne, *seed); err != nil {
 		fmt.Fprintln(os.Stderr, "remnants:", err)
 		os.Exit(1)

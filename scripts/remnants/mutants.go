@@ -1,0 +1,155 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"lagan/evidence"
+	"lagan/evidence/hostdir"
+	"lagan/runtimes/boltdb"
+	"lagan/runtimes/containerd"
+)
+
+// pageSize is that of the databases that are made here.
+const pageSize = 4096
+
+// mutants damages databases from which containers were removed, one page each,
+// and counts what stands on the pages that were left alone and is found.
+func mutants(count int, seed uint64) error {
+	dir, err := os.MkdirTemp("", "mutants")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	rnd := rand.New(rand.NewPCG(seed, 99))
+	if _, _, err := story(rnd, dir, scenario{15, 40}, 20); err != nil {
+		return err
+	}
+	file := filepath.Join(dir, root, "io.containerd.metadata.v1.bolt/meta.db")
+	good, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	db, err := boltdb.Open(bytes.NewReader(good), int64(len(good)), nil)
+	if err != nil {
+		return err
+	}
+	want := left(db)
+	var runs []boltdb.PageInfo
+	for p := range db.Pages() {
+		runs = append(runs, p)
+	}
+	kept, possible, slowest := 0, 0, time.Duration(0)
+	for n := range count {
+		raw := bytes.Clone(good)
+		page := 2 + rnd.IntN(len(raw)/pageSize-2)
+		damage(rnd, raw, page, n%4)
+		start := time.Now()
+		if db, err := boltdb.Open(bytes.NewReader(raw), int64(len(raw)), nil); err == nil {
+			got := left(db)
+			first := uint64(page)
+			for _, p := range runs {
+				if p.ID <= uint64(page) && uint64(page) <= p.ID+uint64(p.Overflow) {
+					first = p.ID
+				}
+			}
+			for k := range want {
+				if k.page != first {
+					possible++
+					if got[k] {
+						kept++
+					}
+				}
+			}
+		}
+		if n%100 == 0 { // and the store above it
+			if err := os.WriteFile(file, raw, 0o600); err != nil {
+				return err
+			}
+			if err := readStore(dir); err != nil {
+				return err
+			}
+		}
+		slowest = max(slowest, time.Since(start))
+	}
+	share := 100 * float64(kept) / float64(max(possible, 1))
+	fmt.Printf("%d mutants: %d of %d records on untouched pages found (%.2f %%), the slowest took %v\n", count, kept, possible, share, slowest.Round(time.Millisecond))
+	if share < 95 {
+		return fmt.Errorf("less than 95 %%")
+	}
+	return nil
+}
+
+type leftKey struct {
+	page uint64
+	key  string
+}
+
+// left is every key of every leaf page, of the tree or left behind.
+func left(db *boltdb.DB) map[leftKey]bool {
+	out := map[leftKey]bool{}
+	for r, err := range db.Remnants() {
+		if err != nil {
+			continue
+		}
+		for kv, err := range r.Bucket.All() {
+			if err == nil {
+				out[leftKey{r.Page, string(kv.Key)}] = true
+			}
+		}
+	}
+	for range db.Fragments() {
+	}
+	for p, err := range db.Pages() {
+		if err != nil || !p.Leaf {
+			continue
+		}
+		for kv, err := range db.Leaf(p.ID) {
+			if err == nil {
+				out[leftKey{p.ID, string(kv.Key)}] = true
+			}
+		}
+	}
+	return out
+}
+
+func damage(rnd *rand.Rand, raw []byte, page, how int) {
+	at := page * pageSize
+	switch how {
+	case 0:
+		for range 1 + rnd.IntN(8) {
+			raw[at+rnd.IntN(200)] = byte(rnd.Uint32())
+		}
+	case 1:
+		clear(raw[at : at+pageSize])
+	case 2:
+		other := 2 + rnd.IntN(len(raw)/pageSize-2)
+		copy(raw[at:at+pageSize], raw[other*pageSize:])
+	default:
+		for range 1 + rnd.IntN(64) {
+			raw[at+rnd.IntN(pageSize)] = byte(rnd.Uint32())
+		}
+	}
+}
+
+func readStore(dir string) error {
+	fsys, err := hostdir.Open(dir, evidence.Options{})
+	if err != nil {
+		return err
+	}
+	s, err := containerd.Open(fsys, fsys.Root(), "/"+root)
+	if err != nil {
+		return nil // refused as a whole
+	}
+	for range s.Containers() {
+	}
+	for range s.Remnants() {
+	}
+	runtime.GC() // closes the files of the folder that was read
+	return nil
+}
