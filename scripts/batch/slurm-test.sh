@@ -1,0 +1,35 @@
+#!/bin/bash
+# Runs slurm.sh over COUNT snapshots as an array on the Slurm that SLURM_CONF
+# names, kills and requeues KILLS of its tasks at random moments, and compares the
+# results with a run of one process, byte for byte, and what merge makes of both:
+#
+#   slurm-test.sh EVIDENCE WORKDIR [COUNT] [KILLS]
+set -euo pipefail
+evidence=$(realpath "$1") work=$2 count=${3:-60} kills=${4:-10}
+here=$(dirname "$(realpath "$0")") lagan=${LAGAN:-lagan}
+mkdir -p "$work"
+cd "$work"
+{ echo evidence,name; for i in $(seq -w "$count"); do echo "$evidence,node-$i"; done; } >manifest.csv
+flags=(--tasks containers,images,diff,timeline)
+"$lagan" batch manifest.csv -o serial --index all -q --allow-gaps "${flags[@]}" >serial.txt
+shards=$("$lagan" batch manifest.csv --shards)
+job=$(LAGAN=$lagan sbatch --parsable --array=0-$((shards - 1)) "$here/slurm.sh" manifest.csv array "${flags[@]}")
+killed=0
+while squeue -h -j "$job" | grep -q .; do
+  task=$(squeue -h -j "$job" -t RUNNING -r -o %A | shuf -n 1)
+  if [ "$killed" -lt "$kills" ] && [ -n "$task" ]; then
+    # KILL goes to the whole task, as a node that fails ends it; then it waits to run again.
+    scancel --signal=KILL --full "$task" 2>/dev/null || true
+    scontrol requeue "$task" 2>/dev/null && killed=$((killed + 1))
+  fi
+  for held in $(squeue -h -j "$job" -t PENDING -r -o '%A %r' | awk '/[Hh]eld|requeue/ {print $1}'); do scontrol release "$held" 2>/dev/null || true; done
+  sleep 1
+done
+# A task that was killed for good in the moment before it was requeued is done by hand, as its user would.
+missing=$(comm -23 <(ls serial) <(ls array) | wc -l)
+[ "$missing" -eq 0 ] || "$lagan" batch manifest.csv -o array --index all -q --allow-gaps "${flags[@]}" >/dev/null
+diff -r --exclude=run.json serial array
+"$lagan" batch merge serial -o merged-serial
+"$lagan" batch merge array -o merged-array
+diff -r merged-serial merged-array
+echo "$count snapshots, $killed tasks killed and requeued, $missing done by hand: the same bytes"
