@@ -141,6 +141,7 @@ func newIndex(fsys evidence.FS, root evidence.Ino, warn func(error)) (*index, er
 	} else if err := x.walk(root, warn); err != nil {
 		return nil, err
 	}
+	x.tail = nil // only link needs it
 	return x, nil
 }
 

@@ -242,7 +242,7 @@ const (
 	// stay in a processor's first cache.
 	radixBits = 11
 	// radixWorth is how many keys are worth a round.
-	radixWorth = 1 << 12
+	radixWorth = 1 << 9
 )
 
 // sortKeys orders keys: in rounds by the highest bits of the time in which they

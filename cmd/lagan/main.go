@@ -21,7 +21,7 @@ const (
 
 // softMemory is where the collector begins to work harder. What a command
 // keeps is bounded; this bounds the garbage beside it. GOMEMLIMIT overrides it.
-const softMemory = 400 << 20
+const softMemory = 380 << 20
 
 func main() {
 	if os.Getenv("GOMEMLIMIT") == "" {
