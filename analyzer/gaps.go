@@ -92,3 +92,17 @@ func (l *gapList) all() []Gap {
 	}
 	return out
 }
+
+// GapError is an error of one object, which a caller that goes on reports.
+type GapError struct {
+	Object string
+	Err    error
+}
+
+func (e *GapError) Error() string { return e.Object + ": " + e.Err.Error() }
+
+// Unwrap returns the object's own error.
+func (e *GapError) Unwrap() error { return e.Err }
+
+// ReportGap makes a gap of what a caller could not do of one object.
+func (n *Node) ReportGap(e *GapError) { n.gap(0, e.Object, e.Err) }

@@ -288,3 +288,15 @@ func (p *Pod) finish() {
 		p.Labels = s.Labels
 	}
 }
+
+// PodOf returns the pod that a container belongs to, nil for none.
+func (n *Node) PodOf(c *Container) *Pod {
+	for _, p := range n.Pods() {
+		for _, list := range [...][]*Container{p.Containers, p.Sandboxes} {
+			if slices.Contains(list, c) {
+				return p
+			}
+		}
+	}
+	return nil
+}

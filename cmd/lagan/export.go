@@ -21,9 +21,9 @@ var exportFormats = []string{"tar", "dir", "oci", "oci-archive", "raw"}
 func newExportCommand(u *ui) *cobra.Command {
 	var o analyzer.ExportOptions
 	var format string
-	var mounts bool
+	var mounts, all bool
 	cmd := u.command(verb{
-		use:   "export EVIDENCE CONTAINER",
+		use:   "export EVIDENCE CONTAINER | EVIDENCE --all",
 		short: "write a container's files as a tar, an image or a folder",
 		long: `Write the merged view as a tar, in the order and with the names of docker export:
 owners, modes, times with nanoseconds, file capabilities and the users' attributes, hard
@@ -41,7 +41,10 @@ the changes as one more. A layer has the digest that it had where the disk still
 where a folder was tampered with, the image holds what is in the folder.
 
 --format raw writes the image of an ext4 filesystem to be mounted, with all attributes, change
-and birth times too. It is sparse.`,
+and birth times too. It is sparse.
+
+--all writes each container to a file of its own in a new folder (tar, oci-archive or raw), with a manifest of
+their hashes. A container that can't be put together is a warning.`,
 		examples: `
   lagan export node.img.zst web-front -o web-front.tar
   lagan export node.img.zst tomcat-prod --upper -o changes.tar
@@ -49,14 +52,26 @@ and birth times too. It is sparse.`,
   lagan export node.img.zst tomcat-prod --format dir -o tomcat-prod.files
   lagan export node.img.zst web-front --format oci -o web && skopeo inspect oci:web
   lagan export node.img.zst web-front --format oci-archive | podman load`,
-		min: 2, max: 2,
+		min: 1, max: 2,
 		check: func() error {
 			if !slices.Contains(exportFormats, format) {
 				return usageError{fmt.Errorf("--format takes %s, not %q", strings.Join(exportFormats, ", "), format)}
 			}
+			if all && exportEndings[format] == "" {
+				return usageError{errors.New("--all takes --format tar, oci-archive or raw")}
+			}
+			if all && u.outFile == "" {
+				return usageError{errors.New("--all needs -o FOLDER")}
+			}
 			return u.checkExport(format, o)
 		},
 		run: func(n *analyzer.Node, args []string) error {
+			if all != (len(args) == 1) {
+				return usageError{errors.New("name a CONTAINER, or --all")}
+			}
+			if all {
+				return u.exportAll(n, format, mounts, o)
+			}
 			tree, err := findTree(n, args[1], mounts)
 			if err != nil {
 				return err
@@ -65,6 +80,7 @@ and birth times too. It is sparse.`,
 		},
 	})
 	cmd.Flags().StringVar(&format, "format", "tar", strings.Join(exportFormats, ", "))
+	cmd.Flags().BoolVar(&all, "all", false, "each container, to a file of its own in the folder of -o")
 	cmd.Flags().BoolVar(&o.Upper, "upper", false, "only what the container changed, with .wh. entries for what it deleted")
 	cmd.Flags().StringVar(&o.Path, "path", "/", "only this file or folder; names still begin at the root")
 	cmd.Flags().BoolVar(&mounts, "mounts", false, "with the container's volumes and bind mounts in their places")
