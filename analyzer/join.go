@@ -312,6 +312,9 @@ type Mount struct {
 func (n *Node) Mounts() []Mount {
 	var out []Mount
 	for _, m := range n.mounts {
+		if m.v != nil && m.v.Index == 0 {
+			continue // an empty root, made to show the others in
+		}
 		x := Mount{Path: m.path, What: m.what, From: m.from}
 		if m.v != nil {
 			x.Volume = m.v.Index
