@@ -1,0 +1,144 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"lagan/fixtures"
+)
+
+// documents are the pages whose transcripts are run: blocks marked console, in
+// which a line "$ lagan ..." is followed by what it prints. A line "..." stands for any
+// lines. go test -update writes what is printed into them.
+var documents = []string{"tutorial.md", "coming-from.md"}
+
+// shownLines is how much of an output -update keeps.
+const shownLines = 14
+
+func TestDocuments(t *testing.T) {
+	docs, err := filepath.Abs("../../docs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for name, disk := range map[string]string{"eks-node.img": "eks-xfs", "docker-host.img": "docker-ext4", "podman-host.img": "podman-ext4"} {
+		if err := os.Symlink(fixtures.Disk(t, disk), filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Chdir(dir)
+	for _, name := range documents {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(docs, name)
+			b, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			page, commands := runPage(t, string(b))
+			if commands < 3 {
+				t.Errorf("only %d commands were run", commands)
+			}
+			if *update {
+				if err := os.WriteFile(path, []byte(page), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// runPage runs the transcripts of a page, and returns it with what was printed.
+func runPage(t *testing.T, page string) (string, int) {
+	var out strings.Builder
+	commands, inside := 0, false
+	lines := strings.SplitAfter(page, "\n")
+	for i := 0; i < len(lines); i++ {
+		line := lines[i]
+		out.WriteString(line)
+		switch {
+		case strings.HasPrefix(line, "```"):
+			inside = strings.HasPrefix(line, "```console") && !inside
+		case inside && strings.HasPrefix(line, "$ lagan "):
+			commands++
+			var want []string
+			for i+1 < len(lines) && !strings.HasPrefix(lines[i+1], "$ ") && !strings.HasPrefix(lines[i+1], "```") {
+				i++
+				want = append(want, strings.TrimSuffix(lines[i], "\n"))
+			}
+			command := strings.TrimSpace(strings.TrimPrefix(line, "$ lagan "))
+			got := printed(t, command)
+			switch {
+			case alike(want, got):
+			case *update:
+				want = got
+				if len(want) > shownLines {
+					want = append(want[:shownLines:shownLines], "...")
+				}
+			default:
+				t.Errorf("lagan %s prints\n%s\nand not\n%s", command, strings.Join(got, "\n"), strings.Join(want, "\n"))
+			}
+			for _, w := range want {
+				out.WriteString(w + "\n")
+			}
+		}
+	}
+	return out.String(), commands
+}
+
+// printed runs a command and returns the lines that it prints.
+func printed(t *testing.T, command string) []string {
+	var out, errs bytes.Buffer
+	if code := run(t.Context(), words(command), &out, &errs); code != exitOK && code != exitPartial {
+		t.Errorf("lagan %s: exit %d: %s", command, code, errs.String())
+	}
+	var lines []string
+	for line := range strings.Lines(out.String()) {
+		lines = append(lines, strings.TrimRight(line, " \n"))
+	}
+	return lines
+}
+
+// words splits a command as a shell would one without variables: single quotes keep words together.
+func words(command string) []string {
+	var out []string
+	for i, part := range strings.Split(command, "'") {
+		if i%2 == 1 {
+			out = append(out, part)
+		} else {
+			out = append(out, strings.Fields(part)...)
+		}
+	}
+	return out
+}
+
+// alike compares lines; "..." stands for any.
+func alike(want, got []string) bool {
+	for i, w := range want {
+		if w == "..." {
+			for j := i; j <= len(got); j++ {
+				if alike(want[i+1:], got[j:]) {
+					return true
+				}
+			}
+			return false
+		}
+		if i >= len(got) || strings.TrimRight(w, " ") != got[i] {
+			return false
+		}
+	}
+	return len(want) == len(got)
+}
+
+func TestAlike(t *testing.T) {
+	for _, c := range []struct {
+		want, got string
+		same      bool
+	}{{"a\nb", "a\nb", true}, {"a\n...", "a", true}, {"a\n...\nc", "a\nb\nb\nc", true}, {"a", "a\nb", false}, {"...\nc", "a", false}, {"a\nb", "a", false}} {
+		if got := alike(strings.Split(c.want, "\n"), strings.Split(c.got, "\n")); got != c.same {
+			t.Errorf("%q %q: %v", c.want, c.got, got)
+		}
+	}
+}
