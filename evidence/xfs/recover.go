@@ -53,7 +53,8 @@ type history struct {
 	found                map[uint64][]*version
 	names                map[uint64][]oldName // by the low 32 bits of the inode's number
 	fixed                map[uint64]bool      // chunks of freed inodes that were looked at
-	buffers              []xlog.Logged        // folder blocks in the log
+	maps                 map[int64][]oldMap   // blocks of B+trees of extents in the log, by place
+	mapped               int
 	count                int
 	named                int
 	extsLeft, blocksLeft int // what hostile inodes may still claim
@@ -481,8 +482,9 @@ func (h *history) resolve(ino uint64, v *version) {
 	if in.format == fmtExtents {
 		v.exts = decodeExtents(v.data[:min(len(v.data), int(min(in.nextents, 1<<16))*bmbtRec)])
 	} else {
-		quiet := &FS{dev: f.raw, raw: f.raw, size: f.size, sb: f.sb, opts: evidence.Options{}}
-		quiet.cache.r, quiet.cache.size = f.raw, f.size
+		then := &asOf{h: h, lsn: v.lsn, ino: ino}
+		quiet := &FS{dev: then, raw: then, size: f.size, sb: f.sb, opts: evidence.Options{}}
+		quiet.cache.r, quiet.cache.size = then, f.size
 		k, err := quiet.fork(ino, "data", fmtBtree, v.data, 0)
 		if err != nil {
 			v.missing = true
@@ -535,6 +537,75 @@ func (h *history) counted(in *dinode, v *version) bool {
 		return uint64(len(v.exts)) == in.nextents && sum <= want
 	}
 	return sum <= want && uint64(len(v.exts)) == in.nextents
+}
+
+// oldMap is a block of a B+tree of extents as a transaction left it.
+type oldMap struct {
+	lsn   uint64
+	block []byte
+}
+
+// maxMapped bounds the bytes of such blocks that are kept.
+const maxMapped = 64 << 20
+
+// mapBlock keeps a block of a B+tree of extents: the log has the parts of it
+// that changed, over what it was before.
+func (h *history) mapBlock(lsn uint64, b *xlog.LoggedBuffer) {
+	magic := uint32(magicBMap)
+	if h.f.sb.v5() {
+		magic = magicBMapCRC
+	}
+	if b.Len != int(h.f.sb.blockSize) || h.mapped+b.Len > maxMapped {
+		return
+	}
+	all := h.maps[b.Offset]
+	block := make([]byte, b.Len)
+	if n := len(all); n > 0 {
+		copy(block, all[n-1].block)
+	} else if n, _ := h.f.raw.ReadAt(block, b.Offset); n < b.Len {
+		return
+	}
+	for _, c := range b.Chunks {
+		if c.Offset < len(block) {
+			copy(block[c.Offset:], c.Data)
+		}
+	}
+	if be.Uint32(block) != magic {
+		return
+	}
+	if h.maps == nil {
+		h.maps = map[int64][]oldMap{}
+	}
+	h.mapped += b.Len
+	h.maps[b.Offset] = append(all, oldMap{lsn, block})
+}
+
+// asOf is the device with the blocks of an inode's B+tree of extents as they were at a time.
+type asOf struct {
+	h   *history
+	lsn uint64
+	ino uint64
+}
+
+func (a *asOf) ReadAt(p []byte, off int64) (int, error) {
+	n, err := a.h.f.raw.ReadAt(p, off)
+	size := int64(a.h.f.sb.blockSize)
+	for at := off &^ (size - 1); at < off+int64(n); at += size {
+		all := a.h.maps[at]
+		for i := len(all) - 1; i >= 0; i-- {
+			b := all[i].block
+			if all[i].lsn > a.lsn || a.h.f.sb.v5() && be.Uint64(b[btLongOwner:]) != a.ino {
+				continue
+			}
+			if at < off {
+				copy(p[:n], b[off-at:])
+			} else {
+				copy(p[at-off:n], b)
+			}
+			break
+		}
+	}
+	return n, err
 }
 
 // maxComparisons bounds the comparisons of deleted files' blocks with each other.

@@ -14,6 +14,7 @@ import (
 // end where in the block it stands, so that parts of a block will do.
 func (h *history) logBuffer(item xlog.Logged) {
 	b := item.Buffer
+	h.mapBlock(item.LSN, b)
 	dirSize := int(h.f.sb.blockSize) << h.f.sb.dirBlkLog
 	if b.Len != dirSize {
 		return

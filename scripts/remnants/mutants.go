@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"runtime"
 	"time"
 
 	"lagan/evidence"
@@ -142,6 +141,7 @@ func readStore(dir string) error {
 	if err != nil {
 		return err
 	}
+	defer fsys.Close()
 	s, err := containerd.Open(fsys, fsys.Root(), "/"+root)
 	if err != nil {
 		return nil // refused as a whole
@@ -150,6 +150,5 @@ func readStore(dir string) error {
 	}
 	for range s.Remnants() {
 	}
-	runtime.GC() // closes the files of the folder that was read
 	return nil
 }
