@@ -18,6 +18,7 @@ type FindOptions struct {
 	Rules      *findings.Set        // nil: lagan's own
 	Indicators *findings.Indicators // nil: none
 	NoVerify   bool                 // don't compare images with their digests
+	NoRecover  bool                 // don't look for traces of what was removed, for which journals and free space are read
 	With       []Companion          // logs of the cloud that the node was in
 	Containers []*Container         // only these, where there are any
 	// Observe, if set, is given every record of the timeline on the way.
@@ -107,6 +108,9 @@ func (f *finder) finish() error {
 		f.image(i)
 	}
 	f.gone()
+	if err := f.removed(); err != nil {
+		return err
+	}
 	f.checkpoints()
 	return f.verify()
 }

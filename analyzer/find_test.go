@@ -91,8 +91,9 @@ func checkObjects(t *testing.T, all []*findings.Finding, s *story) {
 	}) {
 		t.Errorf("no finding about %s of volume %s", file, volume)
 	}
-	const hexID = 64 // of Docker and Podman the truth has the name alone, and nothing that a runtime would read has it
-	if len(s.Removed) == hexID && !found(all, func(e *findings.Evidence) bool { return e.Value == s.Removed }) {
+	if s.Removed != "" && !found(all, func(e *findings.Evidence) bool {
+		return e.Value == s.Removed || e.Field == "removed" && e.Container != nil && (e.Container.ID == s.Removed || e.Container.Name == s.Removed)
+	}) {
 		t.Errorf("no finding about the removed container %s", s.Removed)
 	}
 }

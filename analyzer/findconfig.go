@@ -351,3 +351,40 @@ func (f *finder) danglingLogs() []findings.Evidence {
 	}
 	return out
 }
+
+// removed tells the containers, images and pods that were removed, by the traces
+// that databases, journals and logs have of them.
+func (f *finder) removed() error {
+	if f.o.NoRecover {
+		return nil
+	}
+	all, err := f.n.Removed(f.ctx)
+	if err != nil {
+		return err
+	}
+	for _, r := range all {
+		switch r.Object {
+		case runtimes.ObjectContainer, runtimes.ObjectImage, runtimes.ObjectPod:
+		default:
+			continue // snapshots and content go with them
+		}
+		if r.Sure == runtimes.Doubtful || r.ID != "" && f.byID[r.ID] != nil {
+			continue
+		}
+		e := findings.Evidence{
+			Kind: findings.KindContainer, Place: strings.ToUpper(string(r.Object)) + ":" + r.DisplayName(), Offset: -1, Field: "removed",
+			Container: &findings.Container{ID: r.ID, Name: r.DisplayName(), Runtime: string(r.Runtime), Pod: r.Pod.Name, PodUID: r.Pod.UID, Namespace: firstOf(r.Pod.Namespace, r.Namespace)},
+		}
+		e.Time, e.TimeOf = r.GoneBy, "gone"
+		if e.Time.IsZero() {
+			e.Time, e.TimeOf = r.LastSeen, "seen last"
+		}
+		e.Value = fmt.Sprintf("%s, %d traces, sure: %s", firstOf(r.ID, r.Name), len(r.Traces), r.Sure)
+		if r.Container != nil {
+			e.Container.Image = r.Container.Image
+			e.Value += "; image " + r.Container.Image + "; command " + strings.Join(r.Container.Command, " ")
+		}
+		f.computed("container-gone", e)
+	}
+	return nil
+}

@@ -20,14 +20,15 @@ import (
 type findFlags struct {
 	rules, indicators, with []string
 	minimum                 string
-	noVerify                bool
+	noVerify, noRecover     bool
 }
 
 func (f *findFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.rules, "rules", nil, "rules of your own: a YAML FILE or a folder of them, sigma rules too (repeatable)")
 	cmd.Flags().StringArrayVar(&f.indicators, "ioc", nil, "FILE of indicators, one a line: hashes, addresses, networks, domains, paths, names (repeatable)")
 	cmd.Flags().StringArrayVar(&f.with, "with", nil, "read FILE too: CloudTrail, GuardDuty, VPC flow or Kubernetes audit logs (repeatable)")
-	cmd.Flags().BoolVar(&f.noVerify, "no-verify", false, "don't compare images with their digests, which takes the most time")
+	cmd.Flags().BoolVar(&f.noVerify, "no-verify", false, "don't compare images with their digests, which reads all of their layers")
+	cmd.Flags().BoolVar(&f.noRecover, "no-recover", false, "don't look for traces of removed containers in journals and free space")
 	fileFlags(cmd, "rules", "ioc", "with")
 }
 
@@ -103,7 +104,7 @@ func (f *findFlags) options(u *ui) (o analyzer.FindOptions, close func(), err er
 		files = append(files, file)
 		o.With = append(o.With, analyzer.Companion{Name: filepath.Base(name), R: file})
 	}
-	o.NoVerify = f.noVerify
+	o.NoVerify, o.NoRecover = f.noVerify, f.noRecover
 	return o, close, nil
 }
 

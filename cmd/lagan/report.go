@@ -77,7 +77,7 @@ func (f *findFlags) again(u *ui, evidence string, noHash bool) []string {
 	for _, flag := range []struct {
 		name string
 		on   bool
-	}{{"--no-verify", f.noVerify}, {"--no-hash", noHash}, {"--no-journal", u.noJournal}} {
+	}{{"--no-verify", f.noVerify}, {"--no-recover", f.noRecover}, {"--no-hash", noHash}, {"--no-journal", u.noJournal}} {
 		if flag.on {
 			out = append(out, flag.name)
 		}

@@ -186,7 +186,7 @@ func parseTime(s string) (time.Time, error) {
 func (u *ui) timeline(n *analyzer.Node, f *timelineFlags) error {
 	o := analyzer.TimelineOptions{Scope: analyzer.Scope(f.scope), Hash: f.hash, Merged: f.merged, Removed: f.removed}
 	if !f.noFindings {
-		o.Find = &analyzer.FindOptions{NoVerify: true}
+		o.Find = &analyzer.FindOptions{NoVerify: true, NoRecover: true}
 	}
 	for _, spec := range f.containers {
 		if spec == "@node" {
