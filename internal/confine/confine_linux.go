@@ -2,6 +2,7 @@ package confine
 
 import (
 	"fmt"
+	"os"
 	"slices"
 
 	seccomp "github.com/elastic/go-seccomp-bpf"
@@ -25,11 +26,30 @@ var refused = []string{
 	"io_uring_setup", "io_uring_enter", "io_uring_register", "acct", "quotactl", "settimeofday", "clock_settime", "adjtimex",
 }
 
+// pinned are files of /proc that stay open. A rule of Landlock is of an inode,
+// and the kernel makes a new one for a file of /proc that it had dropped from
+// memory: the threads' folder, which a build with cgo reads whenever a thread is
+// confined and ends the process if it can't, and the map that tells whether
+// trusted attributes show.
+var pinned []*os.File
+
+func pin() {
+	if pinned != nil {
+		return
+	}
+	for _, p := range []string{"/proc/self/task", "/proc/self/uid_map"} {
+		if f, err := os.Open(p); err == nil {
+			pinned = append(pinned, f)
+		}
+	}
+}
+
 // Apply confines the process, every thread of it. An error says that a
 // mechanism that the kernel has could not be set up; what a kernel lacks is in
 // the state.
 func Apply(a Access) (State, error) {
 	var s State
+	pin()
 	files, dirs := existing(a.Read)
 	_, out := existing(a.Write)
 	// Best effort: an older kernel enforces what it knows of the rules.
