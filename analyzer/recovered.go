@@ -159,7 +159,7 @@ func (n *Node) nameRecovered(v *Volume, files []*RecoveredFile) {
 		}
 	}
 	for _, f := range files {
-		for _, name := range f.Names {
+		for _, name := range p.names(f) {
 			path := p.folder(name.Dir, f.span(), 0) + "/" + name.Name
 			if f.Path == "" {
 				f.Path = path
@@ -211,7 +211,8 @@ func (p *pathFinder) folder(ino evidence.Ino, at span, depth int) string {
 	}
 	switch {
 	case was != nil:
-		return p.folder(was.Names[0].Dir, was.span(), depth+1) + "/" + was.Names[0].Name
+		name := p.names(was)[0]
+		return p.folder(name.Dir, was.span(), depth+1) + "/" + name.Name
 	case alive:
 		return p.folder(e.parent, at, depth+1) + "/" + e.name
 	}
@@ -238,6 +239,37 @@ func nearer(at span, a, b time.Time) bool {
 		return before
 	}
 	return a.After(b) == before
+}
+
+// names are the names of a deleted file, the newest first. overlayfs moves a
+// folder that it removes into its work folder (fs/overlayfs/dir.c,
+// ovl_clear_empty): such a name comes last, for the one before says where it stood.
+func (p *pathFinder) names(f *RecoveredFile) []evidence.OldName {
+	if len(f.Names) < 2 {
+		return f.Names
+	}
+	var names, work []evidence.OldName
+	for _, name := range f.Names {
+		if p.called(name.Dir, "work", f.span()) {
+			work = append(work, name)
+		} else {
+			names = append(names, name)
+		}
+	}
+	return append(names, work...)
+}
+
+// called says whether a folder had a name when a file in it was there.
+func (p *pathFinder) called(ino evidence.Ino, name string, at span) bool {
+	if e, ok := p.live[ino]; ok && fits(at, e.born, time.Time{}) {
+		return e.name == name
+	}
+	for _, d := range p.deleted[ino] {
+		if len(d.Names) > 0 {
+			return d.Names[0].Name == name
+		}
+	}
+	return false
 }
 
 // folders lists the folders of a volume.

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"hash"
+	"io"
 
 	"lagan/evidence"
 )
@@ -29,25 +30,38 @@ func (t *teller) hash(at place, volume int, name string, again bool) string {
 	if sum, ok := h.known[at]; ok {
 		return hex.EncodeToString(sum[:])
 	}
-	if h.sum == nil {
-		h.sum, h.known = sha256.New(), make(map[place][sha256.Size]byte)
-	}
 	var out string
 	t.n.guard(volume, name, func() error {
 		r, err := at.fsys.Open(at.ino)
-		if err == nil {
-			out, err = hashOf(r, h.sum, &h.buf)
-		}
 		if err != nil {
 			return fmt.Errorf("hashing: %w", err)
 		}
+		out = t.sum(r, volume, name)
 		return nil
 	})
+	if h.known == nil {
+		h.known = make(map[place][sha256.Size]byte)
+	}
 	if out != "" && (again || t.o.Merged) && len(h.known) < maxHashes {
 		var sum [sha256.Size]byte
 		hex.Decode(sum[:], []byte(out)) // which hashOf encoded
 		h.known[at] = sum
 	}
+	return out
+}
+
+// sum returns the SHA-256 of what is read, "" where it can't be.
+func (t *teller) sum(r *io.SectionReader, volume int, name string) (out string) {
+	h := &t.hasher
+	if h.sum == nil {
+		h.sum = sha256.New()
+	}
+	t.n.guard(volume, name, func() (err error) {
+		if out, err = hashOf(r, h.sum, &h.buf); err != nil {
+			return fmt.Errorf("hashing: %w", err)
+		}
+		return nil
+	})
 	return out
 }
 

@@ -57,8 +57,7 @@ func (t *teller) gone(r *Removed) error {
 
 // deletedFile tells the times that are left of a deleted file.
 func (t *teller) deletedFile(f *RecoveredFile) error {
-	common := t.begin("recover", f.Volume)
-	t.r.Reset(timeline.FSStat, common.Common())
+	t.r.Reset(timeline.FSStat, t.eventCommon(nil, "recover", f.Volume))
 	path := f.Path
 	if path == "" {
 		path = fmt.Sprintf("/<deleted inode %d>", f.Ino)

@@ -61,6 +61,9 @@ func (t *teller) all() error {
 	if err := t.removed(); err != nil {
 		return err
 	}
+	if err := t.recovered(); err != nil {
+		return err
+	}
 	if err := t.artifacts(); err != nil {
 		return err
 	}

@@ -115,6 +115,9 @@ var linksText = regexp.MustCompile(` Number of links: \d+`)
 // normal writes a record without what differs between a disk and a copy of its
 // files; "" for one that a copy can't have.
 func normal(r map[string]any, hasBirth bool) string {
+	if r["parser"] == "lagan/recovered" { // deleted files
+		return ""
+	}
 	for _, key := range []string{"evidence", "file_system_type", "inode", "hostname"} { // a data root has no host's name
 		delete(r, key)
 	}
