@@ -24,6 +24,7 @@ func nodeOf(t *testing.T, o Options, trees ...*memfs.FS) *Node {
 	}
 	n.containers = func() []*Container { return nil }
 	n.images = func() []*Image { return nil }
+	n.kept = func() []*Checkpoint { return nil }
 	n.join()
 	return n
 }
