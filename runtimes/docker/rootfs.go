@@ -207,9 +207,13 @@ func shortName(s string) bool {
 // byShort returns the folder that a short name stands for: by the link in l/
 // or, where that is missing, by the "link" file of the folder itself.
 func (s *Store) byShort(d *driver, short string) (string, error) {
+	if folder, ok := d.links.Load(short); ok {
+		return folder.(string), nil
+	}
 	if ino, err := evidence.Resolve(s.fsys, s.node, d.dir+"/l/"+short, false); err == nil {
 		if target, err := s.fsys.ReadLink(ino); err == nil {
 			if folder, ok := linkTarget(target); ok {
+				d.links.Store(short, folder) // containers of one image ask for the same
 				return folder, nil
 			}
 		}

@@ -64,6 +64,7 @@ type driver struct {
 	layers map[string]*layer
 	cached map[string]*layer // by cache-id
 
+	links sync.Map // overlay2: short name to folder, as links in l/ say
 	scan  sync.Once
 	short map[string]string // overlay2: short name to folder, from the files called link
 }
