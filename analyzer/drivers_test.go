@@ -349,3 +349,31 @@ func TestCRIO(t *testing.T) {
 	}
 	noGaps(t, n)
 }
+
+// TestVolumeTimeline has files of volumes told with the containers that mount
+// them: of one container as its own, of several with all their ids.
+func TestVolumeTimeline(t *testing.T) {
+	for _, c := range []struct{ disk, file, container, volume, pod string }{
+		{"docker-vfs", "/var/lib/docker/volumes/data/_data/file", "busy", "data", ""},
+		{"podman-sql", "/var/lib/containers/storage/volumes/data/_data/file", "busy", "data", ""},
+		{"crio", "/var/lib/kubelet/pods/6f1c2b9e-8d7a-4c3e-9b1f-0a2b3c4d5e6f/volumes/kubernetes.io~empty-dir/cache/f", "", "cache", "web-0"},
+	} {
+		for _, scope := range []Scope{ScopeAll, ScopeContainers, ScopeNode} {
+			n := openFixture(t, c.disk, Options{})
+			told := 0
+			for _, e := range allEvents(t, n, TimelineOptions{Scope: scope}) {
+				if e.text("data_type") != "fs:stat" || e.text("filename") != c.file {
+					continue
+				}
+				told++
+				owned := e.text("container_name") == c.container && e.text("volume") == c.volume && e.text("kubernetes_pod_name") == c.pod && e.text("resources") != ""
+				if owned == (scope == ScopeNode) {
+					t.Errorf("%s, scope %s: %v", c.disk, scope, e)
+				}
+			}
+			if told == 0 {
+				t.Errorf("%s, scope %s: nothing of %s", c.disk, scope, c.file)
+			}
+		}
+	}
+}

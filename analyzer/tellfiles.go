@@ -162,6 +162,51 @@ func locate(tree evidence.FS, ino evidence.Ino) place {
 	return place{tree, ino}
 }
 
+// volumeFolders finds the folders of volumes: their files are told under the
+// node's paths, with the volume, the pod and the containers that mount it.
+func (t *teller) volumeFolders() map[place]func(*timeline.Record) {
+	out := make(map[place]func(*timeline.Record))
+	if t.o.Scope == ScopeNode {
+		return out
+	}
+	byID := make(map[string]*Container)
+	for _, c := range t.n.Containers() {
+		byID[c.ID] = c
+	}
+	for _, v := range t.n.DataVolumes() {
+		if v.Mountpoint == "" || v.store.Tree == nil || len(v.Containers) == 0 && v.Pod.UID == "" {
+			continue
+		}
+		ino, err := evidence.Resolve(v.store.Tree, v.store.Tree.Root(), v.Mountpoint, true)
+		if err != nil {
+			continue // a volume that isn't there: its own record says so
+		}
+		var only *Container
+		if len(v.Containers) == 1 {
+			only = byID[v.Containers[0]]
+		}
+		out[locate(v.store.Tree, ino)] = func(r *timeline.Record) { v.identify(r, only) }
+	}
+	return out
+}
+
+// identify says which volume a record is of, and which containers mount it.
+func (v *DataVolume) identify(r *timeline.Record, only *Container) {
+	switch {
+	case only != nil:
+		identify(r, only)
+	case v.Pod.UID != "":
+		r.String(timeline.FieldKubernetesNamespace, v.Pod.Namespace)
+		r.String(timeline.FieldKubernetesPodName, v.Pod.Name)
+		r.String(timeline.FieldKubernetesPodUID, v.Pod.UID)
+	}
+	r.String(timeline.FieldVolume, v.Name)
+	r.String(timeline.FieldVolumeDriver, v.Driver)
+	if len(v.Containers) > 0 {
+		r.String(timeline.FieldResources, jsonText(v.Containers, len(v.Containers)))
+	}
+}
+
 // folders finds the folders of all layers. A layer that several images have is
 // told once, under the name that comes first.
 func (t *teller) folders() map[place]folder {
@@ -214,6 +259,7 @@ func (t *teller) layerFolders(out map[place]folder, s Store, image, digest strin
 // files tells the files of all volumes: the node's own, and those of image layers.
 func (t *teller) files() error {
 	folders := t.folders()
+	t.dataVolumes = t.volumeFolders()
 	for _, v := range t.n.Volumes {
 		if v.FS == nil {
 			continue

@@ -17,6 +17,7 @@ type volumeTeller struct {
 	v       *Volume
 	x       *index
 	owned   map[int32]folder // by place in the index
+	shared  map[int32]folder // the folders of volumes that containers mount, likewise
 	node    folder
 	seen    []bool         // told, under whatever name
 	covered []bool         // directories that something else is mounted over
@@ -36,13 +37,14 @@ type hidden struct {
 type step struct {
 	next   int32 // the entry to be told; 0: none is left
 	length int   // of the path up to and with it
+	in     folder
 }
 
 func (t *teller) volume(v *Volume, x *index, folders map[place]folder) error {
 	r := t.begin("filesystem", v.Index)
 	r.String(timeline.FieldFileSystemType, v.Description.Type)
 	vt := &volumeTeller{
-		teller: t, v: v, x: x, owned: make(map[int32]folder),
+		teller: t, v: v, x: x, owned: make(map[int32]folder), shared: make(map[int32]folder),
 		node: folder{common: r.Common(), prefix: "NODE:"},
 		seen: make([]bool, x.len()), covered: make([]bool, x.len()), roots: make(map[int32]bool),
 	}
@@ -55,6 +57,14 @@ func (t *teller) volume(v *Volume, x *index, folders map[place]folder) error {
 		}
 		if i := x.place(at.ino); i >= 0 {
 			vt.owned[i] = f
+		}
+	}
+	for at, say := range t.dataVolumes {
+		if i := x.place(at.ino); at.fsys == v.FS && i >= 0 {
+			r := t.begin("filesystem", v.Index)
+			r.String(timeline.FieldFileSystemType, v.Description.Type)
+			say(r)
+			vt.shared[i] = folder{common: r.Common(), prefix: "NODE:"}
 		}
 	}
 	vt.findMounts()
@@ -133,7 +143,10 @@ func (t *volumeTeller) tree(root int32, path string, in folder) error {
 	if err := t.file(root, in, []byte(name)); err != nil {
 		return err
 	}
-	stack := []step{{t.x.head[root], len(t.path)}}
+	if f, ok := t.shared[root]; ok {
+		in = f
+	}
+	stack := []step{{t.x.head[root], len(t.path), in}}
 	for len(stack) > 0 {
 		s := &stack[len(stack)-1]
 		if s.next == 0 {
@@ -154,6 +167,12 @@ func (t *volumeTeller) tree(root int32, path string, in folder) error {
 			t.n.gap(t.v.Index, "", fmt.Errorf("directory inode %d has a second name, %q: %w", t.x.inode(e.child), t.path, evidence.ErrCorrupt))
 			continue
 		}
+		in := s.in
+		if isDir && len(t.shared) > 0 {
+			if f, ok := t.shared[e.child]; ok {
+				in = f
+			}
+		}
 		if err := t.file(e.child, in, t.path); err != nil {
 			return err
 		}
@@ -161,7 +180,7 @@ func (t *volumeTeller) tree(root int32, path string, in folder) error {
 		case isDir && t.covered[e.child] && t.x.head[e.child] != 0:
 			t.hidden = append(t.hidden, hidden{e.child, string(t.path)})
 		case isDir && !t.covered[e.child]:
-			stack = append(stack, step{t.x.head[e.child], len(t.path)})
+			stack = append(stack, step{t.x.head[e.child], len(t.path), in})
 		}
 	}
 	return nil

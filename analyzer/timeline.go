@@ -93,13 +93,15 @@ type teller struct {
 	pipe     *pipe
 	r        *timeline.Record
 	hostname string
-	told     int64
-	expected int64 // records, as far as that can be known
-	hasher   hasher
-	find     *finder // nil: no findings are looked for
-	byID     map[string]*Container
-	commons  map[eventOf]*timeline.Common
-	mounted  map[place]*Container // files of mounts: the node's own (nil), or whose they are told as
+	// dataVolumes say of the folders of volumes whose they are.
+	dataVolumes map[place]func(*timeline.Record)
+	told        int64
+	expected    int64 // records, as far as that can be known
+	hasher      hasher
+	find        *finder // nil: no findings are looked for
+	byID        map[string]*Container
+	commons     map[eventOf]*timeline.Common
+	mounted     map[place]*Container // files of mounts: the node's own (nil), or whose they are told as
 }
 
 // tell hands on the record that was built.
@@ -150,6 +152,15 @@ func (n *Node) evidenceName(volume int) string {
 // containerCommon has what every record of a container carries.
 func (t *teller) containerCommon(c *Container, parser string) *timeline.Common {
 	r := t.begin(parser, c.store.Volume)
+	identify(r, c)
+	if c.Restarts != nil {
+		r.Int(timeline.FieldRestartCount, int64(*c.Restarts))
+	}
+	return r.Common()
+}
+
+// identify says which container a record is of.
+func identify(r *timeline.Record, c *Container) {
 	r.String(timeline.FieldContainerID, c.ID)
 	r.String(timeline.FieldContainerIdentifier, c.ID)
 	r.String(timeline.FieldContainerName, firstOf(c.Name, c.ID))
@@ -162,10 +173,6 @@ func (t *teller) containerCommon(c *Container, parser string) *timeline.Common {
 	r.String(timeline.FieldKubernetesPodName, c.Pod.Name)
 	r.String(timeline.FieldKubernetesPodUID, c.Pod.UID)
 	r.String(timeline.FieldKubernetesContainerName, c.Pod.Container)
-	if c.Restarts != nil {
-		r.Int(timeline.FieldRestartCount, int64(*c.Restarts))
-	}
-	return r.Common()
 }
 
 var (
