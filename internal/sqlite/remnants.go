@@ -4,6 +4,10 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
+	"maps"
+	"slices"
+	"strings"
+	"unicode/utf8"
 )
 
 // Left is a row that no table has any more, or an older state of one.
@@ -18,6 +22,7 @@ type Left struct {
 const (
 	maxLeftPages = 1 << 22
 	maxLeftRows  = 1 << 20
+	maxLeftBytes = 1 << 30
 )
 
 // Remnants yields what is left of rows that were deleted or changed: the cells of
@@ -27,7 +32,7 @@ const (
 // that are still there may be among those of the log and the journal.
 func (db *DB) Remnants() iter.Seq2[Left, error] {
 	return func(yield func(Left, error) bool) {
-		l := &leftWalk{db: db, yield: yield, more: true, columns: map[int]bool{}}
+		l := &leftWalk{db: db, yield: yield, more: true, columns: map[int]bool{}, budget: maxLeftBytes}
 		for t, err := range db.Tables() {
 			if err == nil && len(t.Columns) > 0 {
 				l.columns[len(t.Columns)] = true
@@ -71,6 +76,7 @@ type leftWalk struct {
 	yield   func(Left, error) bool
 	more    bool
 	rows    int
+	budget  int64        // bytes of payloads that may still be read: chains of pages may overlap
 	columns map[int]bool // how many columns the tables have
 }
 
@@ -123,14 +129,65 @@ func (l *leftWalk) block(b []byte, size int, n uint32, off int64, place string) 
 			break
 		}
 	}
+	if size > 4 {
+		l.headless(b, 4, n, off, place)
+	}
 	l.scan(b[min(4, size):size], n, off, place)
+}
+
+// headless decodes a cell whose first four bytes, sizes and row id and the length
+// of the record's header, were overwritten when it was freed: at b[at] the
+// types of the columns begin.
+func (l *leftWalk) headless(b []byte, at int, n uint32, off int64, place string) {
+	if b[at] < 13 || b[at]&0x80 == 0 && b[at]%2 == 0 {
+		return
+	}
+	for _, columns := range slices.Sorted(maps.Keys(l.columns)) {
+		head, sum, k := at, int64(0), 0
+		for ; k < columns && head < len(b); k++ {
+			typ, size := varint(b[head:])
+			width := sizeOf(typ)
+			if size == 0 || width < 0 || k == 0 && (typ < 13 || typ%2 == 0) {
+				break
+			}
+			head, sum = head+size, sum+width
+		}
+		length := head - at + 1
+		if k < columns || length > 127 || sum > MaxValue || sum < 8 || l.budget < sum {
+			continue
+		}
+		l.budget -= sum
+		payload, err := l.db.payload(b[at-1:], int64(length)+sum)
+		if err != nil {
+			continue
+		}
+		payload[0] = byte(length)
+		values, err := l.db.record(payload)
+		if err != nil || len(values) != columns || !readable(values) || l.rows >= maxLeftRows {
+			continue
+		}
+		l.rows++
+		l.more = l.more && l.yield(Left{values, n, off, place}, nil)
+		return
+	}
+}
+
+// readable says whether all texts of a row are text.
+func readable(values []any) bool {
+	for _, v := range values {
+		s, ok := v.(string)
+		if ok && (!utf8.ValidString(s) || strings.ContainsFunc(s, func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' && r != '\r' })) {
+			return false
+		}
+	}
+	return true
 }
 
 // scan tries every place of b for a whole cell.
 func (l *leftWalk) scan(b []byte, n uint32, off int64, place string) {
 	for at := 0; at+8 < len(b) && l.more; at++ {
-		if b[at] != 0 {
-			l.cell(b[at:], n, off, place, 0)
+		if b[at] != 0 && !l.cell(b[at:], n, off, place, 0) && at > 0 {
+			l.headless(b, at, n, off, place)
 		}
 	}
 }
@@ -151,9 +208,10 @@ func (l *leftWalk) cell(b []byte, n uint32, off int64, place string, skip int) b
 		return false
 	}
 	want, ok := l.record(b[head:])
-	if !ok || size >= 0 && size != want {
+	if !ok || size >= 0 && size != want || l.budget < want {
 		return false
 	}
+	l.budget -= want
 	payload, err := l.db.payload(b[head:], want)
 	if err != nil {
 		return false
