@@ -28,6 +28,8 @@ type archive struct {
 	files map[string][]byte
 	kept  int64
 	pages map[string]int64 // sizes of the files of pages
+
+	descriptorCount int
 }
 
 // Read reads an archive. evidence.ErrFormat says that it is none.

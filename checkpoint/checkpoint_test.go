@@ -1,6 +1,7 @@
 package checkpoint
 
 import (
+	"archive/tar"
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
@@ -290,8 +291,16 @@ func TestWire(t *testing.T) {
 	}
 }
 
+// FuzzRead takes a whole archive: a small one, for its speed.
 func FuzzRead(f *testing.F) {
-	f.Add(web(f))
+	var b bytes.Buffer
+	t := tar.NewWriter(&b)
+	for name, content := range map[string]string{"config.dump": `{"id":"x"}`, "checkpoint/pstree.img": "\x19\x43\x56\x54\x30\x30\x27\x50\x02\x00\x00\x00\x08\x01"} {
+		t.WriteHeader(&tar.Header{Name: name, Mode: 0o600, Size: int64(len(content))})
+		t.Write([]byte(content))
+	}
+	t.Close()
+	f.Add(b.Bytes())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, err := Read(sourceOf(b))
 		if err != nil {
@@ -301,6 +310,41 @@ func FuzzRead(f *testing.F) {
 			return
 		}
 		Search(t.Context(), sourceOf(b), c.Processes, regexp.MustCompile("x"), 4, func(Hit) error { return nil })
+	})
+}
+
+// FuzzProcesses takes the images of a checkpoint without the tar around them: one
+// process of number 1, and for each image a length of two bytes before it.
+func FuzzProcesses(f *testing.F) {
+	names := []string{"inventory", "pstree", "files", "remap-fpath", "core-1", "mm-1", "fs-1", "fdinfo-1", "pagemap-1", "mountpoints-12", "reg-files", "inetsk", "unixsk", "ids-1"}
+	a := &archive{c: &Checkpoint{}, files: map[string][]byte{}, pages: map[string]int64{}}
+	if err := a.read(bytes.NewReader(web(f))); err != nil {
+		f.Fatal(err)
+	}
+	var seed []byte
+	for _, name := range names {
+		b := a.files["checkpoint/"+name+".img"]
+		seed = append(append(seed, byte(len(b)), byte(len(b)>>8)), b...)
+	}
+	f.Add(seed)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		a := &archive{c: &Checkpoint{}, files: map[string][]byte{}, pages: map[string]int64{"checkpoint/pages-1.img": 1 << 20}}
+		for _, name := range names {
+			if len(b) < 2 {
+				break
+			}
+			n := min(int(b[0])|int(b[1])<<8, len(b)-2)
+			a.files["checkpoint/"+name+".img"], b = b[2:2+n], b[2+n:]
+		}
+		a.processes()
+		for _, err := range a.c.Problems {
+			if err == nil {
+				t.Error("a problem that is none")
+			}
+		}
+		for _, p := range a.c.Processes {
+			p.want(all, nil)
+		}
 	})
 }
 

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"lagan/evidence"
 )
 
 // maxProcesses bounds the processes of a container.
@@ -41,16 +43,22 @@ func (a *archive) processes() {
 			changed[c.Path] = true
 		}
 	}
+	seen := make(map[uint32]bool)
 	for e, err := range a.image("pstree", magicPstree) {
 		if err != nil {
 			a.problem("pstree.img", err)
 			break
 		}
 		if len(a.c.Processes) >= maxProcesses {
-			a.problem("pstree.img", fmt.Errorf("more than %d processes", maxProcesses))
+			a.problem("pstree.img", fmt.Errorf("more than %d processes: %w", maxProcesses, evidence.ErrUnsupported))
 			break
 		}
 		p := &Process{PID: uint32(e.num(pstreePID)), PPID: uint32(e.num(pstreePPID)), PGID: uint32(e.num(pstreePGID)), SID: uint32(e.num(pstreeSID))}
+		if seen[p.PID] {
+			a.problem("pstree.img", fmt.Errorf("process %d is there twice: %w", p.PID, evidence.ErrCorrupt))
+			continue
+		}
+		seen[p.PID] = true
 		for _, t := range e.nums(pstreeThreads) {
 			p.Threads = append(p.Threads, uint32(t))
 		}
@@ -305,8 +313,8 @@ func (a *archive) fs(p *Process, files map[openKey]open) {
 	}
 }
 
-// maxDescriptors bounds the open files of a process.
-const maxDescriptors = 1 << 20
+// maxDescriptors bounds the open files of all processes, which may share one image of them.
+const maxDescriptors = 4 << 20
 
 func (a *archive) descriptors(p *Process, files map[openKey]open, filesID uint64, perID bool) {
 	name := fmt.Sprintf("fdinfo-%d", p.PID)
@@ -318,8 +326,8 @@ func (a *archive) descriptors(p *Process, files map[openKey]open, filesID uint64
 			a.problem(name, err)
 			break
 		}
-		if len(p.Files)+len(p.Sockets) >= maxDescriptors {
-			a.problem(name, fmt.Errorf("more than %d descriptors", maxDescriptors))
+		if a.descriptorCount++; a.descriptorCount > maxDescriptors {
+			a.problem(name, fmt.Errorf("more than %d descriptors: %w", maxDescriptors, evidence.ErrUnsupported))
 			break
 		}
 		typ := fileTypes[e.num(fdType)]
