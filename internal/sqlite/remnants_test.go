@@ -79,7 +79,7 @@ func TestRemnantsOfMutants(t *testing.T) {
 		t.Fatal(err)
 	}
 	rnd := rand.New(rand.NewPCG(1, 9))
-	for range 60 {
+	for range 15 {
 		raw := bytes.Clone(good)
 		for range 1 + rnd.IntN(40) {
 			raw[100+rnd.IntN(len(raw)-100)] = byte(rnd.Uint32())
