@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -265,4 +266,53 @@ func FuzzRead(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestLast compares with what last tells of logins, the newest first.
+func TestLast(t *testing.T) {
+	tool, err := exec.LookPath("last")
+	if err != nil {
+		if os.Getenv("CI_REQUIRE_TOOLS") == "1" {
+			t.Fatal(err)
+		}
+		t.Skip(err)
+	}
+	const userProcess, deadProcess = 7, 8
+	var b []byte
+	for i := range 60 {
+		e := Entry{Type: userProcess, PID: 100 + i, Terminal: "pts/" + strconv.Itoa(i), ID: strconv.Itoa(i), User: "user" + strconv.Itoa(i), Host: "host" + strconv.Itoa(i),
+			Time: time.Unix(1_700_000_000+int64(i)*100_000, int64(i)*1000).UTC()}
+		b = append(b, layouts[0].encode(e)...)
+		e.Type, e.User, e.Host, e.Time = deadProcess, "", "", e.Time.Add(10*time.Minute)
+		b = append(b, layouts[0].encode(e)...)
+	}
+	path := filepath.Join(t.TempDir(), "wtmp")
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(tool, "-w", "--time-format", "iso", "-f", path)
+	cmd.Env = append(os.Environ(), "TZ=UTC")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := strings.Split(string(out), "\n")
+	got, failed := readAll(b)
+	if len(failed) > 0 {
+		t.Fatal(failed)
+	}
+	n := 0
+	for _, e := range slices.Backward(got) {
+		if e.TypeName() != "USER_PROCESS" {
+			continue
+		}
+		want := []string{e.User, e.Terminal, e.Host, e.Time.Format("2006-01-02T15:04:05+00:00"), "-", e.Time.Add(10 * time.Minute).Format("2006-01-02T15:04:05+00:00")}
+		if f := strings.Fields(said[n]); len(f) < len(want) || !slices.Equal(f[:len(want)], want) {
+			t.Errorf("last says %q, we %q", said[n], want)
+		}
+		n++
+	}
+	if n != 60 {
+		t.Errorf("%d logins", n)
+	}
 }
