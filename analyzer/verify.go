@@ -81,6 +81,7 @@ func (n *Node) Verify(ctx context.Context, images []*Image, fn func(Verdict) err
 	if all {
 		others = v.otherBlobs()
 	}
+	fn = tellOnce(fn)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
@@ -96,6 +97,22 @@ func (n *Node) Verify(ctx context.Context, images []*Image, fn func(Verdict) err
 		}
 	}
 	return ctx.Err()
+}
+
+// tellOnce passes what is wrong with a file on once, where several images or
+// folders were unpacked from it.
+func tellOnce(fn func(Verdict) error) func(Verdict) error {
+	told := make(map[string]bool)
+	return func(v Verdict) error {
+		if v.Finding() && v.Check != CheckImage && v.Path == "" && v.Object != "" {
+			key := v.Check + "\x00" + v.Object + "\x00" + v.Field
+			if told[key] {
+				return nil
+			}
+			told[key] = true
+		}
+		return fn(v)
+	}
 }
 
 // work runs the jobs, as many at a time as there are processors, in their order.
@@ -242,6 +259,9 @@ func (v *verifier) plan(i *Image) imagePlan {
 	for _, d := range i.Documents {
 		c := common(i)
 		c.Check, c.Object = firstOf(d.Kind, CheckBlob), d.Path
+		if d.Digest == "" {
+			continue // what would name it can't be read, which is told of that
+		}
 		if d.Path == "" {
 			c.Result, c.Want = ResultMissing, d.Digest
 			p.first = append(p.first, c)
