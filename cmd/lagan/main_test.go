@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"flag"
+	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,8 +19,23 @@ import (
 
 var update = flag.Bool("update", false, "write what the scripts print into their files")
 
+// tellPeak, in the environment, has the program end with its largest resident
+// size in KiB, where the system tells it.
+const tellPeak = "LAGAN_TEST_PEAK"
+
 func TestMain(m *testing.M) {
-	program := func() { os.Exit(runConfined(context.Background(), arguments(os.Args), os.Stdout, os.Stderr)) }
+	program := func() {
+		// Opened before the process confines itself. getrusage won't do: it counts
+		// the parent, whose memory a child has until it starts its own program.
+		status, err := os.Open("/proc/self/status")
+		code := runConfined(context.Background(), arguments(os.Args), os.Stdout, os.Stderr)
+		if err == nil && os.Getenv(tellPeak) != "" {
+			b, _ := io.ReadAll(status)
+			_, peak, _ := strings.Cut(string(b), "VmHWM:")
+			fmt.Fprintf(os.Stderr, "peak %s\n", strings.Join(strings.Fields(peak)[:1], ""))
+		}
+		os.Exit(code)
+	}
 	testscript.Main(m, map[string]func(){"lagan": program, "ce": program, "de.py": program})
 }
 
