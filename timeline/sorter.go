@@ -14,7 +14,7 @@ import (
 )
 
 // defaultMemory bounds what a Sorter keeps in memory, where Options don't say.
-const defaultMemory = 256 << 20
+const defaultMemory = 160 << 20
 
 // chunkSize is the size of the blocks that records are kept in. A key has 20
 // bits for the place in a block; a larger record gets a block of its own.
@@ -71,7 +71,7 @@ type Sorter struct {
 }
 
 // NewSorter returns a sorter that keeps at most so many bytes in memory (0:
-// 256 MiB) and writes what is more to a file in tempDir ("": the system's).
+// 160 MiB) and writes what is more to a file in tempDir ("": the system's).
 func NewSorter(memory int64, tempDir string) *Sorter {
 	if memory <= 0 {
 		memory = defaultMemory

@@ -63,7 +63,7 @@ type Output struct {
 
 // Options of a Writer. The zero value is the default.
 type Options struct {
-	// Memory bounds what is kept to be sorted; 0 is 256 MiB. What is more goes
+	// Memory bounds what is kept to be sorted; 0 is 160 MiB. What is more goes
 	// to a temporary file in TempDir, by default the system's.
 	Memory  int64
 	TempDir string
