@@ -106,6 +106,9 @@ func Run(ctx context.Context, all []Snapshot, o Options) ([]Outcome, error) {
 	for range max(o.Jobs, 1) {
 		wg.Go(func() {
 			for i := range next {
+				if ctx.Err() != nil {
+					continue // it waited while the batch was ended
+				}
 				out[i] = o.one(ctx, all[i])
 				if o.Ended != nil && ctx.Err() == nil {
 					mu.Lock()

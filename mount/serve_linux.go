@@ -68,11 +68,21 @@ func serve(ctx context.Context, folder string, trees []Tree, o Options) error {
 		<-ended
 		return nil
 	}
+	// The library takes any word of the helper for a failure, a warning of the
+	// dynamic linker too. Where the mount is gone the kernel ends the server.
+	select {
+	case <-ended:
+		return nil
+	case <-time.After(goneWithin):
+	}
 	if o.Busy != nil {
 		o.Busy()
 	}
 	return detach(folder, server)
 }
+
+// goneWithin is how long the kernel may take to tell the server that its mount is gone.
+const goneWithin = 500 * time.Millisecond
 
 // attach mounts: by itself, where this process may, else through fusermount3,
 // which does it for ordinary users.

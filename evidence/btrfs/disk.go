@@ -166,7 +166,6 @@ type super struct {
 	label              string
 	backups            []backup
 	csumOK             bool
-	problem            string // what is wrong with it
 }
 
 // backup is struct btrfs_root_backup: where roots were up to four commits ago.
@@ -401,9 +400,6 @@ const (
 	compressZlib = 1
 	compressLZO  = 2
 	compressZstd = 3
-
-	extentInlineAt = 21 // where an inline extent's data begins
-	extentSize     = 53
 )
 
 // fileExtent is struct btrfs_file_extent_item at an offset of a file.

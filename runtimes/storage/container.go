@@ -214,7 +214,7 @@ func podmanState(c *runtimes.Container, raw []byte) error {
 	var st containerState
 	err := keep(c, "libpod/state", raw, &st)
 	if err != nil {
-		err = fmt.Errorf("Podman's state: %w", err)
+		err = fmt.Errorf("state in libpod's database: %w", err)
 	}
 	c.Started, c.Finished = oci.Time(st.StartedTime), oci.Time(st.FinishedTime)
 	c.PID, c.OOMKilled, c.Reason = st.PID, st.OOMKilled, st.Error
