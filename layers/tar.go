@@ -170,7 +170,11 @@ func (t *Tar) add(h *tar.Header, start, offset int64) (evidence.Ino, error) {
 		return 0, nil
 	}
 	if h.Typeflag == tar.TypeLink {
-		return t.link(dir, base, h.Linkname)
+		ino, err := t.link(dir, base, h.Linkname)
+		if err == nil && t.nodes[ino].info.Type == evidence.TypeFile {
+			t.nodes[ino].retime(t.node(h, start, offset))
+		}
+		return ino, err
 	}
 	n := t.node(h, start, offset)
 	if n.info.Type == evidence.TypeUnknown {
@@ -223,6 +227,15 @@ func (t *Tar) name(dir evidence.Ino, name string, ino evidence.Ino) {
 func (t *Tar) unlink(dir evidence.Ino, name string) {
 	if old := t.nodes[dir].children[name]; old != 0 && t.nodes[old].info.Nlink > 0 {
 		t.nodes[old].info.Nlink--
+	}
+}
+
+// retime gives a file the time of a hard link's own entry, as the runtimes do,
+// which set it for every entry once its name is made (createTarFile in
+// containerd pkg/archive/tar.go and in moby's archive package).
+func (n *tarNode) retime(link tarNode) {
+	if t := link.info.Mtime; !t.IsZero() && t.Unix() != 0 {
+		n.info.Mtime = t
 	}
 }
 
