@@ -73,17 +73,17 @@ func (n *Node) assemble() {
 			of = append(of, v)
 		}
 	}
-	var made []volume.Volume
+	var all volume.Assembled
 	n.guard(0, "arrays and logical volumes", func() error {
-		var members []int
-		made, members = volume.Assemble(parts, func(err error) { n.gap(0, "", err) })
-		for _, i := range members {
+		all = volume.Assemble(parts, func(err error) { n.gap(0, "", err) })
+		for _, i := range all.Members {
 			of[i].member = true
 			of[i].Content = volume.Identify(of[i].section)
 		}
+		n.pools = all.Pools
 		return nil
 	})
-	for _, v := range made {
+	for _, v := range all.Made {
 		n.Volumes = append(n.Volumes, &Volume{
 			Index: len(n.Volumes) + 1, Evidence: n.Evidence[0], Scheme: v.Scheme, Number: v.Number, Start: v.Start, Size: v.Size,
 			PartType: firstOf(v.TypeName, v.Type), PartName: v.Name, PartUUID: v.UUID, section: v.ReaderAt,

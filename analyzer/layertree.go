@@ -6,6 +6,7 @@ import (
 	"io/fs"
 
 	"lagan/evidence"
+	"lagan/evidence/volume/thin"
 	"lagan/overlay"
 	"lagan/runtimes"
 )
@@ -37,7 +38,7 @@ func (n *Node) layerPlace(s Store, l runtimes.Layer, r runtimes.Rootfs) (evidenc
 		}
 		return n.markedTree(s.Tree, r), ino, err
 	}
-	fsys, err := n.imageTree(s, l.Dir)
+	fsys, err := n.imageTree(s, l)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -64,16 +65,16 @@ func (n *Node) markedTree(fsys evidence.FS, r runtimes.Rootfs) evidence.FS {
 	return n.objects.styled[key]
 }
 
-// imageTree opens the filesystem in a file of the store's tree.
-func (n *Node) imageTree(s Store, path string) (evidence.FS, error) {
+// imageTree opens the filesystem in a file of the store's tree, or on a thin device.
+func (n *Node) imageTree(s Store, l runtimes.Layer) (evidence.FS, error) {
 	n.layerMu.Lock()
 	defer n.layerMu.Unlock()
-	key := layerKey{s.Volume, path}
+	key := layerKey{s.Volume, l.Dir}
 	if o, ok := n.objects.opened[key]; ok {
 		return o.fsys, o.err
 	}
 	var o openedImage
-	o.fsys, o.err = n.openImageFile(s, path)
+	o.fsys, o.err = n.openImageLayer(s, l)
 	if n.objects.opened == nil {
 		n.objects.opened = make(map[layerKey]openedImage)
 	}
@@ -81,30 +82,31 @@ func (n *Node) imageTree(s Store, path string) (evidence.FS, error) {
 	return o.fsys, o.err
 }
 
-func (n *Node) openImageFile(s Store, path string) (fsys evidence.FS, err error) {
+func (n *Node) openImageLayer(s Store, l runtimes.Layer) (fsys evidence.FS, err error) {
 	defer func() { // an image that a reader fails over is a gap of the views that need it
 		if r := recover(); r != nil {
-			fsys, err = nil, fmt.Errorf("%s: %w", path, n.panicError(r))
+			fsys, err = nil, fmt.Errorf("%s: %w", l.Dir, n.panicError(r))
 		}
 	}()
-	ino, err := evidence.Resolve(s.Tree, s.Tree.Root(), path, true)
-	if err != nil {
-		return nil, err
+	var r thin.Device
+	if l.Thin != nil {
+		r, err = n.thinDevice(s, l.Thin)
+	} else {
+		r, err = openPath(s, l.Dir)
 	}
-	file, err := s.Tree.Open(ino)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s: %w", l.Dir, err)
 	}
-	warn := func(err error) { n.gap(s.Volume, path, err) }
+	warn := func(err error) { n.gap(s.Volume, l.Dir, err) }
 	for _, o := range openers {
-		fsys, err := o.open(file, file.Size(), evidence.Options{Warn: warn, NoJournal: n.options.NoJournal})
+		fsys, err := o.open(r, r.Size(), evidence.Options{Warn: warn, NoJournal: n.options.NoJournal})
 		if errors.Is(err, evidence.ErrFormat) {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: opening %s: %w", path, o.name, err)
+			return nil, fmt.Errorf("%s: opening %s: %w", l.Dir, o.name, err)
 		}
 		return fsys, nil
 	}
-	return nil, fmt.Errorf("%s holds no filesystem that is known: %w", path, evidence.ErrFormat)
+	return nil, fmt.Errorf("%s holds no filesystem that is known: %w", l.Dir, evidence.ErrFormat)
 }

@@ -115,6 +115,7 @@ type Node struct {
 	contents contentHashes
 	parents  map[string]bool // disks that others hold the changes of
 	mounts   []mounted       // what the tree shows where, "/" first
+	pools    []volume.Pool   // thin pools among the volumes
 
 	objects    objects
 	containers func() []*Container

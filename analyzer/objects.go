@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"lagan/evidence"
+	"lagan/evidence/volume/thin"
 	"lagan/runtimes"
 	"lagan/runtimes/kubernetes"
 )
@@ -24,6 +25,7 @@ type objects struct {
 	pods     []*Pod
 	styled   map[styledTree]evidence.FS
 	opened   map[layerKey]openedImage
+	thin     map[layerKey]*thin.Pool // in files, by that of the metadata
 	numbered map[evidence.FS]uint64
 }
 

@@ -3,6 +3,7 @@ package analyzer
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"lagan/evidence"
 	"lagan/overlay"
@@ -105,6 +106,11 @@ func (n *Node) ImageView(i *Image) (*Tree, error) {
 		}
 	}
 	fsys, names, err := n.stack(i.store, "image "+i.DisplayName(), r, r.Lower, false)
+	if errors.Is(err, fs.ErrNotExist) && r.Kind == runtimes.RootfsBind && len(i.Blobs) > 0 {
+		n.gap(i.store.Volume, "image "+i.DisplayName(), fmt.Errorf("its blobs stand for its tree: %w", err))
+		r = i.ofBlobs()
+		fsys, names, err = n.stack(i.store, "image "+i.DisplayName(), r, r.Lower, false)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("image %s: %w", i.DisplayName(), err)
 	}

@@ -166,6 +166,9 @@ type Layer struct {
 	// the layer at Inside.
 	Image  bool
 	Inside string
+	// Thin is the device of a thin pool that has the image of the filesystem, where
+	// Dir is no file but what the node called that device.
+	Thin   *ThinDevice
 	DiffID string // "sha256:...", where known
 	// Blob is the digest of the packed layer, where the record of the folder names
 	// it itself. Of a layer without Dir, it or DiffID leads to the content.
@@ -179,6 +182,18 @@ type Layer struct {
 	Size     int64     // bytes as the runtime counted them; -1 unknown
 	Created  time.Time // when the folder was complete, where recorded
 }
+
+// ThinDevice is a device of a device-mapper thin pool.
+type ThinDevice struct {
+	Pool string // as device mapper names it; "" unknown
+	ID   uint32
+	Size int64 // bytes
+	// Files are where the pool may lie, if not on disks of its own.
+	Files []ThinFiles
+}
+
+// ThinFiles are the two files of a pool that lies on loop devices, as the node named them.
+type ThinFiles struct{ Metadata, Data string }
 
 // Blob is a piece of content that is named by its digest.
 type Blob struct {

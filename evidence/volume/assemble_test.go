@@ -49,7 +49,8 @@ func TestAssemble(t *testing.T) {
 		for _, d := range c.disks {
 			vols = append(vols, Volume{ReaderAt: bytes.NewReader(d), Size: int64(len(d)), Scheme: SchemeNone})
 		}
-		made, members := Assemble(vols, func(err error) { t.Errorf("%s: %v", c.name, err) })
+		all := Assemble(vols, func(err error) { t.Errorf("%s: %v", c.name, err) })
+		made, members := all.Made, all.Members
 		var out []string
 		for _, v := range made {
 			out = append(out, fmt.Sprintf("%s %s %s %d %s", v.Scheme, v.Type, v.Name, v.Size, Identify(v.ReaderAt)))

@@ -27,6 +27,7 @@ var magics = []magic{
 	{"ceph_bluestore", 0, "bluestore block device"},
 	{"DM_verity_hash", 0, "verity\x00\x00"},
 	{"DM_integrity", 0, "integrt\x00"},
+	{"thin_pool_metadata", 32, "\xba\x52\x9c\x01\x00\x00\x00\x00"}, // drivers/md/dm-thin-metadata.c
 	{"vdo", 0, "dmvdo001"},
 	{"xfs", 0, "XFSB"},
 	{"btrfs", 0x10040, "_BHRfS_M"},

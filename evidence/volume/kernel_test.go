@@ -73,7 +73,7 @@ func assemble(tb testing.TB, disks map[string]device, names ...string) (made []V
 		}
 		vols = append(vols, v...)
 	}
-	made, _ = Assemble(vols, func(err error) { warned = append(warned, err.Error()) })
+	made = Assemble(vols, func(err error) { warned = append(warned, err.Error()) }).Made
 	return made, warned
 }
 

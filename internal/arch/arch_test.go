@@ -32,6 +32,8 @@ var ranks = []struct {
 	{"evidence/xfs", []string{"evidence", "evidence/xfs/xlog", "internal/bin"}},
 	{"evidence/image/imagetest", []string{"..."}}, // runs the real tools, for tests alone
 	{"evidence/image/...", []string{"evidence", "internal/piece", "internal/bin"}},
+	{"evidence/volume/thin/thintest", nil}, // for tests alone
+	{"evidence/volume/lvm", []string{"evidence", "evidence/volume/thin", "internal/piece", "internal/bin"}},
 	{"evidence/volume/...", []string{"evidence", "internal/piece", "internal/bin"}},
 	{"evidence/...", []string{"evidence", "internal/bin"}},
 	{"runtimes", nil},

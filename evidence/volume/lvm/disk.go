@@ -1,7 +1,6 @@
 package lvm
 
-// On-disk facts: lib/format_text/layout.h and lib/label/label.h of LVM2;
-// drivers/md/dm-thin-metadata.c and drivers/md/persistent-data of Linux.
+// On-disk facts: lib/format_text/layout.h and lib/label/label.h of LVM2.
 // Integers are little-endian.
 const (
 	sector = 512
@@ -21,25 +20,6 @@ const (
 	// initialCRC is what LVM begins its CRC-32 with (INITIAL_CRC, lib/misc/crc.h);
 	// the result isn't inverted at the end.
 	initialCRC = 0xf597a6cf
-)
-
-// Thin pools: thin_disk_superblock and struct node_header.
-const (
-	thinBlock     = 4096
-	thinMagic     = 27022010
-	thinSBXor     = 160774 // SUPERBLOCK_CSUM_XOR
-	thinNodeXor   = 121107 // BTREE_CSUM_XOR
-	nodeInternal  = 1
-	nodeLeaf      = 2
-	nodeHeader    = 32
-	thinTimeBits  = 24 // of a mapping: below the block's number
-	offThinMagic  = 32
-	offThinRoots  = 320 // data_mapping_root, behind two space map roots of 128 bytes
-	offThinChunk  = 336 // data_block_size, in sectors
-	maxThinDepth  = 16
-	thinMaxChunk  = 1 << 30 / sector // DATA_DEV_BLOCK_SIZE_MAX_SECTORS
-	thinMinChunk  = 128              // 64 KiB
-	thinNodeCache = 8 << 20
 )
 
 const (

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"lagan/evidence"
+	"lagan/evidence/volume/thin"
 	"lagan/internal/piece"
 )
 
@@ -22,7 +23,7 @@ type volumeGroup struct {
 
 	devices map[string]*pv // of all groups, by id without dashes
 	warn    func(error)
-	pools   map[string]*thinPool
+	pools   map[string]*thin.Pool
 	opened  map[string]opened // logical volumes by name: each is mapped once
 	missing map[string]bool   // names of physical volumes that were told of
 }
@@ -43,7 +44,7 @@ func parseGroup(text string) (*volumeGroup, error) {
 			return nil, fmt.Errorf("volume group %q without id or size of extents: %w", name, evidence.ErrCorrupt)
 		}
 		return &volumeGroup{name: name, id: g.text("id"), sequence: g.number("seqno", 32), extent: extent * sector, text: g,
-			pools: map[string]*thinPool{}, opened: map[string]opened{}, missing: map[string]bool{}}, nil
+			pools: map[string]*thin.Pool{}, opened: map[string]opened{}, missing: map[string]bool{}}, nil
 	}
 	return nil, fmt.Errorf("text without a volume group: %w", evidence.ErrCorrupt)
 }
@@ -114,6 +115,9 @@ func (m *mapping) locate(off int64) (piece.Extent, error) {
 	e.Len = min(e.Len, s.size-(off-s.start))
 	return e, err
 }
+
+// Size returns the number of bytes that are mapped.
+func (m *mapping) Size() int64 { return m.size }
 
 // ReadAt implements io.ReaderAt.
 func (m *mapping) ReadAt(p []byte, off int64) (int, error) {

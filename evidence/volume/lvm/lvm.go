@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -57,9 +58,9 @@ func (v *LV) Size() int64 { return v.size }
 func (v *LV) ReadAt(p []byte, off int64) (int, error) { return piece.ReadAt(p, off, v.size, v.read) }
 
 // Open returns the logical volumes of all groups that the devices belong to,
-// by group and name, snapshots last, without those that LVM hides. What can't be
-// read is told to warn.
-func Open(devices []Device, warn func(error)) []*LV {
+// by group and name, snapshots last, without those that LVM hides, and the
+// groups' thin pools. What can't be read is told to warn.
+func Open(devices []Device, warn func(error)) ([]*LV, []Pool) {
 	if warn == nil {
 		warn = func(error) {}
 	}
@@ -87,14 +88,17 @@ func Open(devices []Device, warn func(error)) []*LV {
 		}
 	}
 	var out []*LV
-	for _, g := range groups {
+	var pools []Pool
+	for _, id := range slices.Sorted(maps.Keys(groups)) {
+		g := groups[id]
 		g.devices, g.warn = byUUID, warn
 		out = append(out, g.volumes()...)
+		pools = append(pools, g.thinPools()...)
 	}
 	slices.SortFunc(out, func(a, b *LV) int {
 		return cmp.Or(strings.Compare(a.Group, b.Group), a.isSnapshot()-b.isSnapshot(), strings.Compare(a.Name, b.Name))
 	})
-	return out
+	return out, pools
 }
 
 // pv is a physical volume.

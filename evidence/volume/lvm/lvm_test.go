@@ -94,7 +94,8 @@ func open(images ...[]byte) (map[string]*LV, string) {
 		devices = append(devices, bytes.NewReader(b))
 	}
 	lvs := map[string]*LV{}
-	for _, lv := range Open(devices, func(err error) { warned = append(warned, err.Error()) }) {
+	opened, _ := Open(devices, func(err error) { warned = append(warned, err.Error()) })
+	for _, lv := range opened {
 		lvs[lv.Name] = lv
 	}
 	return lvs, strings.Join(warned, "\n")
@@ -258,7 +259,7 @@ func TestThin(t *testing.T) {
 	if _, warned = open(b); !strings.Contains(warned, "metadata block 0: wrong checksum") {
 		t.Errorf("superblock broken: warned %s", warned)
 	}
-	b[peStart+12*extentSize+offThinMagic] ^= 1
+	b[peStart+12*extentSize+32] ^= 1
 	if lvs, warned = open(b); lvs["t1"] != nil || !strings.Contains(warned, "magic") {
 		t.Errorf("magic broken: warned %s", warned)
 	}
@@ -350,7 +351,7 @@ func FuzzText(f *testing.F) {
 		if len(text) > 100_000 {
 			return
 		}
-		lvs := Open([]Device{bytes.NewReader(physical(pvID(0), text, extents(1, 2)))}, func(err error) { ours(t, err) })
+		lvs, _ := Open([]Device{bytes.NewReader(physical(pvID(0), text, extents(1, 2)))}, func(err error) { ours(t, err) })
 		for _, lv := range lvs {
 			if lv.Size() < 0 {
 				t.Fatalf("size %d", lv.Size())
@@ -365,7 +366,8 @@ func FuzzVolume(f *testing.F) {
 	text := groupText(1, 5, lvText("lv", "VISIBLE", "extent_count = 1\ntype = \"striped\"\nstripe_count = 1\nstripes = [\"pv0\", 0]"))
 	f.Add(physical(pvID(0), text, nil)[:9000])
 	f.Fuzz(func(t *testing.T, b []byte) {
-		for _, lv := range Open([]Device{bytes.NewReader(b)}, func(err error) { ours(t, err) }) {
+		lvs, _ := Open([]Device{bytes.NewReader(b)}, func(err error) { ours(t, err) })
+		for _, lv := range lvs {
 			_, err := lv.ReadAt(make([]byte, 1000), 0)
 			ours(t, err)
 		}

@@ -1,29 +1,22 @@
 package lvm
 
 import (
-	"encoding/binary"
+	"errors"
 	"fmt"
-	"hash/crc32"
+	"io/fs"
 	"math"
-	"sort"
 
 	"lagan/evidence"
-	"lagan/internal/bin"
+	"lagan/evidence/volume/thin"
 	"lagan/internal/piece"
 )
 
-// thinPool is a pool of blocks, mapped by a B-tree of B-trees: by the number
-// of a thin device, then by the block's number on it.
-type thinPool struct {
-	meta, data *mapping
-	root       uint64
-	chunk      int64 // bytes of a block
-	nodes      *piece.Cache[uint64]
-	warn       func(error)
-	name       string
+// Pool is a thin pool that has devices beside LVM's own: those of a container
+// runtime that was given the pool.
+type Pool struct {
+	Group, Name string
+	*thin.Pool
 }
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // thin maps the segment of a thin volume.
 func (g *volumeGroup) thin(s *group, above []string) (func(int64) (piece.Extent, error), error) {
@@ -41,27 +34,19 @@ func (g *volumeGroup) thin(s *group, above []string) (func(int64) (piece.Extent,
 			return nil, fmt.Errorf("external origin %q: %w", name, err)
 		}
 	}
-	root, found, err := pool.lookup(pool.root, uint64(device))
+	m, err := pool.Map(uint64(device))
 	switch {
+	case errors.Is(err, fs.ErrNotExist): // never written to
+		return func(off int64) (piece.Extent, error) { return below(origin, off, math.MaxInt64-off), nil }, nil
 	case err != nil:
 		return nil, err
-	case !found: // never written to
-		return func(off int64) (piece.Extent, error) { return below(origin, off, math.MaxInt64-off), nil }, nil
 	}
 	return func(off int64) (piece.Extent, error) {
-		left := pool.chunk - off%pool.chunk
-		v, found, err := pool.lookup(root, uint64(off/pool.chunk))
-		switch {
-		case err != nil:
-			return piece.Extent{}, err
-		case !found:
-			return below(origin, off, left), nil
+		e, mapped, err := m.Locate(off)
+		if err == nil && !mapped {
+			e = below(origin, off, e.Len)
 		}
-		block := v >> thinTimeBits
-		if block > uint64(pool.data.size/pool.chunk) {
-			return piece.Extent{}, fmt.Errorf("block %d of a pool of %d: %w", block, pool.data.size/pool.chunk, evidence.ErrCorrupt)
-		}
-		return piece.Extent{Len: left, From: pool.data, Off: int64(block)*pool.chunk + off%pool.chunk}, nil
+		return e, err
 	}, nil
 }
 
@@ -74,7 +59,7 @@ func below(origin *mapping, off, length int64) piece.Extent {
 }
 
 // pool opens a thin pool once for all volumes in it.
-func (g *volumeGroup) pool(name string, above []string) (*thinPool, error) {
+func (g *volumeGroup) pool(name string, above []string) (*thin.Pool, error) {
 	if p := g.pools[name]; p != nil {
 		return p, nil
 	}
@@ -90,87 +75,35 @@ func (g *volumeGroup) pool(name string, above []string) (*thinPool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data: %w", err)
 	}
-	p := &thinPool{meta: meta, data: data, nodes: piece.NewCache[uint64](thinNodeCache), warn: g.warn, name: g.name + "/" + name}
-	if err := p.readSuperblock(); err != nil {
+	p, err := thin.Open(g.name+"/"+name, meta, data, g.warn)
+	if err != nil {
 		return nil, err
 	}
 	g.pools[name] = p
 	return p, nil
 }
 
-func (p *thinPool) readSuperblock() error {
-	b := make([]byte, thinBlock)
-	if err := piece.Full(p.meta, b, 0); err != nil {
-		return fmt.Errorf("superblock: %w", err)
+// thinPools opens the group's pools. One that can't be opened is told of, where
+// no volume in it tells.
+func (g *volumeGroup) thinPools() []Pool {
+	var out []Pool
+	lvs := g.text.sub("logical_volumes")
+	used := make(map[string]bool)
+	for _, name := range lvs.order {
+		used[lvs.groups[name].sub("segment1").text("thin_pool")] = true
 	}
-	c := bin.LE(b)
-	c.Seek(offThinMagic)
-	if c.U64() != thinMagic {
-		return fmt.Errorf("superblock without its magic: %w", evidence.ErrCorrupt)
-	}
-	p.checkSum(b, thinSBXor, 0)
-	c.Seek(offThinRoots)
-	p.root = c.U64()
-	c.Seek(offThinChunk)
-	chunk := c.U32()
-	if chunk < thinMinChunk || chunk > thinMaxChunk {
-		return fmt.Errorf("blocks of %d sectors: %w", chunk, evidence.ErrCorrupt)
-	}
-	p.chunk = int64(chunk) * sector
-	return nil
-}
-
-// checkSum warns of a block whose checksum is wrong: a CRC-32C that isn't
-// inverted, over what follows it (dm_bm_checksum).
-func (p *thinPool) checkSum(b []byte, xor uint32, block uint64) {
-	if ^crc32.Checksum(b[4:], castagnoli)^xor != binary.LittleEndian.Uint32(b) {
-		p.warn(fmt.Errorf("lvm: thin pool %s: metadata block %d: wrong checksum: %w", p.name, block, evidence.ErrCorrupt))
-	}
-}
-
-// lookup finds a key in the B-tree whose root is in a block.
-func (p *thinPool) lookup(block, key uint64) (v uint64, found bool, err error) {
-	for range maxThinDepth {
-		b, err := p.nodes.Get(block, func() ([]byte, error) { return p.readNode(block) })
+	for _, name := range lvs.order {
+		if g.kind(lvs.groups[name]) != "thin-pool" {
+			continue
+		}
+		p, err := g.pool(name, nil)
 		if err != nil {
-			return 0, false, err
+			if !used[name] {
+				g.warn(fmt.Errorf("lvm: thin pool %s/%s: %w", g.name, name, err))
+			}
+			continue
 		}
-		c := bin.LE(b)
-		c.Skip(4)
-		flags := c.U32()
-		c.Skip(8)
-		entries, most := int(c.U32()), int(c.U32())
-		keyAt := func(i int) uint64 { return binary.LittleEndian.Uint64(b[nodeHeader+8*i:]) }
-		valueAt := func(i int) uint64 { return binary.LittleEndian.Uint64(b[nodeHeader+8*most+8*i:]) }
-		i := sort.Search(entries, func(i int) bool { return keyAt(i) > key }) - 1
-		switch {
-		case i < 0:
-			return 0, false, nil
-		case flags&nodeLeaf != 0:
-			return valueAt(i), keyAt(i) == key, nil
-		}
-		block = valueAt(i)
+		out = append(out, Pool{g.name, name, p})
 	}
-	return 0, false, fmt.Errorf("thin pool %s: a B-tree of more than %d levels: %w", p.name, maxThinDepth, evidence.ErrCorrupt)
-}
-
-// readNode reads a node and checks that its keys and values lie in it.
-func (p *thinPool) readNode(block uint64) ([]byte, error) {
-	b := make([]byte, thinBlock)
-	if block > math.MaxInt64/thinBlock {
-		return nil, fmt.Errorf("thin pool %s: metadata block %d: %w", p.name, block, evidence.ErrCorrupt)
-	}
-	if err := piece.Full(p.meta, b, int64(block)*thinBlock); err != nil {
-		return nil, fmt.Errorf("thin pool %s: metadata block %d: %w: %w", p.name, block, evidence.ErrCorrupt, err)
-	}
-	c := bin.LE(b)
-	c.Skip(4)
-	flags := c.U32()
-	c.Skip(8)
-	entries, most, valueSize := c.U32(), c.U32(), c.U32()
-	if entries > most || most > (thinBlock-nodeHeader)/16 || valueSize != 8 || flags&(nodeInternal|nodeLeaf) == 0 {
-		return nil, fmt.Errorf("thin pool %s: metadata block %d is no node: %d of %d entries: %w", p.name, block, entries, most, evidence.ErrCorrupt)
-	}
-	p.checkSum(b, thinNodeXor, block)
-	return b, nil
+	return out
 }
