@@ -125,8 +125,12 @@ func (n *Node) stack(s Store, object string, r runtimes.Rootfs, all []runtimes.L
 	if len(all) == 0 {
 		return nil, nil, errors.New("its record names no folder that it is made of")
 	}
+	if r.Kind == runtimes.RootfsBind {
+		all = all[:1] // what is below it is another tree
+	}
 	var found []overlay.Layer
 	var names []layerName
+	var first error
 	for i, l := range all {
 		fsys, ino, err := n.layerPlace(s, l, r)
 		if err != nil {
@@ -134,13 +138,16 @@ func (n *Node) stack(s Store, object string, r runtimes.Rootfs, all []runtimes.L
 				return nil, nil, err
 			}
 			n.gap(s.Volume, object, fmt.Errorf("layer %s is left out: %w", nameLayer(l, false).name, err))
+			if first == nil {
+				first = err
+			}
 			continue
 		}
 		found = append(found, overlay.Layer{FS: fsys, Root: ino, Name: l.Dir})
 		names = append(names, nameLayer(l, upper && i == 0))
 	}
 	if len(found) == 0 {
-		return nil, nil, errors.New("none of its layers is on this disk")
+		return nil, nil, fmt.Errorf("none of its layers is on this disk: %w", first)
 	}
 	if r.Kind == runtimes.RootfsBind {
 		return evidence.Sub(found[0].FS, found[0].Root), names[:1], nil

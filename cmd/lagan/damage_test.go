@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -105,7 +106,7 @@ func TestBrokenConfig(t *testing.T) {
 const metaDB = "var/lib/containerd/io.containerd.metadata.v1.bolt/meta.db"
 
 // TestSpecWithoutLinux takes the linux section from every specification: all
-// containers are listed, and nothing is said, for it is optional.
+// containers are listed, and what is missing is named.
 func TestSpecWithoutLinux(t *testing.T) {
 	dir := extract(t, "eks-xfs", "/var/lib/containerd")
 	file := filepath.Join(dir, metaDB)
@@ -120,12 +121,46 @@ func TestSpecWithoutLinux(t *testing.T) {
 	if err := os.WriteFile(file, changed, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	got, warnings := listed(t, dir, exitOK)
-	if len(got) != 11 || strings.Contains(warnings, "specification") {
+	got, warnings := listed(t, dir, exitPartial)
+	if len(got) != 11 {
 		t.Errorf("%d containers; %s", len(got), warnings)
 	}
 	for id, r := range got {
-		if r["command"] == nil || r["privileged"] == nil {
+		if r["command"] == nil || r["privileged"] == nil || r["upper_dir"] == nil {
+			t.Errorf("%s: %v", id, r)
+		}
+		if !strings.Contains(warnings, "container "+strconv.Quote(id)) {
+			t.Errorf("nothing is said of %s", id)
+		}
+	}
+	if !strings.Contains(warnings, "no linux section") {
+		t.Error(warnings)
+	}
+}
+
+// TestUnknownSpec gives every specification a type that nothing is known of, and
+// a value that isn't JSON: all containers are listed, and the type is named.
+func TestUnknownSpec(t *testing.T) {
+	dir := extract(t, "eks-xfs", "/var/lib/containerd")
+	file := filepath.Join(dir, metaDB)
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const known, unknown = "types.containerd.io/opencontainers/runtime-spec/1/Spec", "types.example.com/opencontainers/runtime-spec/9/Spec!!"
+	changed := bytes.ReplaceAll(bytes.ReplaceAll(b, []byte(`{"ociVersion"`), []byte("\x0a\x0bociVersion\"")), []byte(known), []byte(unknown)[:len(known)])
+	if bytes.Equal(b, changed) {
+		t.Fatal("no specification was found")
+	}
+	if err := os.WriteFile(file, changed, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	got, warnings := listed(t, dir, exitPartial)
+	if len(got) != 11 || !strings.Contains(warnings, strconv.Quote(unknown[:len(known)])) {
+		t.Errorf("%d containers; %s", len(got), warnings)
+	}
+	for id, r := range got {
+		if r["upper_dir"] == nil || r["image"] == nil || r["created"] == nil {
 			t.Errorf("%s: %v", id, r)
 		}
 	}

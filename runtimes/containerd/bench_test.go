@@ -13,7 +13,6 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
-	"lagan/runtimes"
 	"lagan/runtimes/containerd"
 	"lagan/runtimes/internal/treetest"
 	"lagan/runtimes/oci"
@@ -159,83 +158,6 @@ func BenchmarkContainers(b *testing.B) {
 		}
 		if n, failed := count(s.Containers()); n != 2000 || failed != 0 {
 			b.Fatal(n, failed)
-		}
-	}
-}
-
-// TestSnapshotterElsewhere has the overlayfs snapshotter moved by root_path, and
-// a remote one beside containerd with a layer whose content is in a registry.
-func TestSnapshotterElsewhere(t *testing.T) {
-	w := writer{t, fstest.MapFS{}}
-	at := treetest.Stamp(time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC))
-	chain := "sha256:" + strings.Repeat("1", 64)
-	meta := treetest.Bolt(t, func(tx *bolt.Tx) error {
-		for _, name := range []string{"overlayfs", "stargz", "native", "erofs", "zfs"} {
-			if err := treetest.Put(tx, "v1|ns|containers|c-"+name, map[string]string{"snapshotter": name, "snapshotKey": "c", "createdat": at}); err != nil {
-				return err
-			}
-			for key, v := range map[string]string{"c": "ns/2/c", chain: "ns/1/" + chain} {
-				if err := treetest.Put(tx, "v1|ns|snapshots|"+name+"|"+key, map[string]string{"name": v, "createdat": at}); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	})
-	backend := treetest.Bolt(t, func(tx *bolt.Tx) error {
-		if err := treetest.Put(tx, "v1|snapshots|ns/1/"+chain, map[string]string{"id": "\x01", "kind": "\x03", "createdat": at}); err != nil {
-			return err
-		}
-		if err := treetest.Put(tx, "v1|snapshots|ns/1/"+chain+"|labels", map[string]string{"containerd.io/snapshot/remote": "remote snapshot"}); err != nil {
-			return err
-		}
-		return treetest.Put(tx, "v1|snapshots|ns/2/c", map[string]string{"id": "\x02", "kind": "\x02", "parent": "ns/1/" + chain, "createdat": at})
-	})
-	w.tree = treetest.Files(map[string]string{
-		"etc/containerd/config.toml":                                                    "version = 2\n[plugins.\"io.containerd.snapshotter.v1.overlayfs\"]\n  root_path = \"/data/snap\"\n",
-		"var/lib/containerd/io.containerd.metadata.v1.bolt/meta.db":                     string(meta),
-		"data/snap/metadata.db":                                                         string(backend),
-		"var/lib/containerd-stargz-grpc/snapshotter/metadata.db":                        string(backend),
-		"var/lib/containerd/io.containerd.snapshotter.v1.native/metadata.db":            string(backend),
-		"var/lib/containerd/io.containerd.snapshotter.v1.erofs/metadata.db":             string(backend),
-		"var/lib/containerd/io.containerd.snapshotter.v1.erofs/snapshots/1/layer.erofs": "x",
-		"var/lib/containerd/io.containerd.snapshotter.v1.erofs/snapshots/2/rwlayer.img": "x",
-		"var/lib/containerd/io.containerd.snapshotter.v1.zfs/metadata.db":               string(backend),
-		"var/lib/containerd/io.containerd.snapshotter.v1.btrfs/metadata.db":             "damaged",
-		"var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/empty":     "",
-	})
-	fsys := treetest.New(w.tree)
-	s, err := containerd.Open(fsys, fsys.Root(), "/var/lib/containerd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := make(map[string]runtimes.Container)
-	var said []string
-	for c, err := range s.Containers() {
-		if err != nil {
-			said = append(said, err.Error())
-		} else {
-			got[c.ID] = c
-		}
-	}
-	if len(said) != 1 || !strings.Contains(said[0], "v1.btrfs/metadata.db") {
-		t.Errorf("said %q", said)
-	}
-	const root = "/var/lib/containerd/io.containerd.snapshotter.v1."
-	for _, c := range []struct {
-		id, upper, lower string
-		kind             runtimes.RootfsKind
-		problem          string
-	}{
-		{"c-overlayfs", "/data/snap/snapshots/2/fs", "/data/snap/snapshots/1/fs", runtimes.RootfsOverlay, "in a registry"},
-		{"c-stargz", "/var/lib/containerd-stargz-grpc/snapshotter/snapshots/2/fs", "/var/lib/containerd-stargz-grpc/snapshotter/snapshots/1/fs", runtimes.RootfsOverlay, "in a registry"},
-		{"c-native", root + "native/snapshots/2", root + "native/snapshots/1", runtimes.RootfsBind, "in a registry"},
-		{"c-erofs", root + "erofs/snapshots/2/rwlayer.img", root + "erofs/snapshots/1/layer.erofs", runtimes.RootfsOverlay, "in a registry"},
-		{"c-zfs", "", "", runtimes.RootfsUnknown, `"zfs"`},
-	} {
-		r := got[c.id].Rootfs
-		if r.Upper.Dir != c.upper || len(r.Lower) != 1 || r.Lower[0].Dir != c.lower || r.Kind != c.kind || r.Problem == nil || !strings.Contains(r.Problem.Error(), c.problem) {
-			t.Errorf("%s: %+v", c.id, r)
 		}
 	}
 }

@@ -101,7 +101,7 @@ func (s *Store) container(ns *namespace, id string, r *record) (runtimes.Contain
 	c.Labels = r.texts(bucketLabels)
 	c.Pod.SandboxID = r.text(keySandboxID)
 	if img := ns.byName[c.Image]; img != nil {
-		c.ImageDigest, c.ImageID = img.digest, img.content.config
+		c.ImageDigest, c.ImageID = img.digest, s.configOf(ns, img, c.Snapshotter, c.Snapshot)
 	}
 	s.identify(&c)
 	if text := c.Labels[labelNerdctlPorts]; text != "" {

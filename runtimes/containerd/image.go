@@ -36,7 +36,11 @@ type content struct {
 	layers   []descriptor
 	image    runtimes.Image
 	errs     []error
+	others   []other // further manifests of the index that are on the disk
 }
+
+// other is a manifest of an index that was not taken, and its configuration.
+type other struct{ config, top string }
 
 // manifest is an image manifest or index: image-spec manifest.md and
 // image-index.md, and Docker's schema 2 of both.
@@ -71,7 +75,7 @@ func (s *Store) readImages(ns *namespace) {
 		img.err = r.err("image", ns.name, name)
 		c := known[img.digest]
 		if c == nil {
-			c = s.readContent(img.digest)
+			c = s.readContent(ns, img.digest)
 			known[img.digest] = c
 			for i, chain := range oci.ChainIDs(c.image.Layers) {
 				ns.diffIDs[chain] = c.image.Layers[i]
@@ -129,9 +133,8 @@ func (s *Store) document(c *content, digest string, limit int64, v any) []byte {
 }
 
 // readContent follows a target to the image's configuration. Of an index it
-// takes the first manifest whose configuration is on the disk, which is the
-// platform that was pulled.
-func (s *Store) readContent(target string) *content {
+// takes the manifest that choose finds.
+func (s *Store) readContent(ns *namespace, target string) *content {
 	c := &content{packed: -1}
 	var m manifest
 	c.docs = append(c.docs, s.named("manifest", target, -1))
@@ -141,14 +144,15 @@ func (s *Store) readContent(target string) *content {
 	c.manifest = target
 	s.noteTypes(&m)
 	if m.Config.Digest == "" && len(m.Manifests) > 0 {
-		sub, digest := s.choose(m.Manifests)
-		if digest == "" {
-			c.errs = append(c.errs, fmt.Errorf("index %s: none of its %d manifests is in the content store: %w", target, len(m.Manifests), fs.ErrNotExist))
+		list := m.Manifests
+		c.docs[0].Kind = "index"
+		chosen := s.choose(ns, c, list)
+		if chosen == nil {
+			c.errs = append(c.errs, fmt.Errorf("index %s: none of its %d manifests is in the content store%s: %w", target, len(list), s.wanted(list), fs.ErrNotExist))
 			return c
 		}
-		m, c.manifest = sub, digest
-		c.docs[0].Kind = "index"
-		c.docs = append(c.docs, s.named("manifest", digest, -1))
+		m, c.manifest = chosen.manifest, chosen.digest
+		c.docs = append(c.docs, s.named("manifest", chosen.digest, -1))
 	}
 	c.config = m.Config.Digest
 	c.docs = append(c.docs, s.named("config", c.config, m.Config.Size))
@@ -174,35 +178,6 @@ func (s *Store) noteTypes(m *manifest) {
 		}
 	}
 	delete(s.mediaTypes, "")
-}
-
-// maxManifests bounds the manifests of one index that are looked at; official images have some thirty.
-const maxManifests = 256
-
-// choose returns the manifest of an index whose parts are on the disk.
-func (s *Store) choose(manifests []descriptor) (manifest, string) {
-	var second manifest
-	var secondDigest string
-	for _, d := range manifests[:min(len(manifests), maxManifests)] {
-		if d.Platform.OS == "unknown" {
-			continue // an attestation, not an image: BuildKit docs/attestations/attestation-storage.md
-		}
-		b, err := s.blob(d.Digest, maxManifest)
-		if err != nil {
-			continue
-		}
-		var m manifest
-		if oci.Decode(b, &m) != nil {
-			continue
-		}
-		if _, err := s.blob(m.Config.Digest, maxConfig); err == nil {
-			return m, d.Digest
-		}
-		if secondDigest == "" {
-			second, secondDigest = m, d.Digest
-		}
-	}
-	return second, secondDigest
 }
 
 // group is all names of one image: same namespace, target and configuration.

@@ -497,7 +497,7 @@ func (m *remnants) image(at place, name string, r *record, shared bool) {
 		if name != "" {
 			img.Names = []string{name}
 		}
-		if c := m.s.readContent(img.Digest); c.config != "" {
+		if c := m.s.readContent(m.space(ns), img.Digest); c.config != "" {
 			names, labels := img.Names, img.Labels
 			pulled, updated, digest := img.Pulled, img.Updated, img.Digest
 			*img = c.image

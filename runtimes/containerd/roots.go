@@ -151,47 +151,6 @@ func configurations(fsys evidence.FS, root evidence.Ino, name string) ([]node.TO
 	return out, failed
 }
 
-// elsewhere are the folders of snapshotters that run beside containerd, where
-// nothing is configured: docs of stargz-snapshotter, soci-snapshotter, fuse-overlayfs-snapshotter.
-var elsewhere = map[string]string{
-	"stargz":         "/var/lib/containerd-stargz-grpc/snapshotter",
-	"soci":           "/var/lib/soci-snapshotter-grpc",
-	"fuse-overlayfs": "/var/lib/containerd-fuse-overlayfs-grpc",
-}
-
-// snapshotterDirs returns the folders of snapshotters by name: those below the
-// data root, those that a configuration moves by root_path, and those of
-// snapshotters that run beside containerd.
-func (s *Store) snapshotterDirs() map[string]string {
-	out := make(map[string]string)
-	for name, dir := range elsewhere {
-		out[name] = dir
-	}
-	for _, name := range node.Entries(s.fsys, s.node, s.root) {
-		if short, ok := strings.CutPrefix(name, snapshotterPrefix); ok {
-			out[short] = join(s.root, name)
-		}
-	}
-	for _, file := range configFiles {
-		docs, err := configurations(s.fsys, s.node, file)
-		if err != nil {
-			s.problems = append(s.problems, err)
-		}
-		if !slices.ContainsFunc(docs, func(d node.TOML) bool { return d.Text("", "root") == s.root }) && (file != configFiles[0] || s.root != usualRoots[0]) {
-			continue // of another data root
-		}
-		for _, doc := range docs {
-			for table := range doc {
-				short, ok := strings.CutPrefix(table, "plugins."+snapshotterPrefix)
-				if dir := doc.Text(table, "root_path"); ok && strings.HasPrefix(dir, "/") {
-					out[short] = dir
-				}
-			}
-		}
-	}
-	return out
-}
-
 // glob returns the files that a pattern in the last element of a path matches.
 func glob(fsys evidence.FS, root evidence.Ino, pattern string) []string {
 	dir, last := path.Split(pattern)

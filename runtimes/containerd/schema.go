@@ -63,8 +63,6 @@ const (
 	LabelNerdctlName = "nerdctl/name"
 	// labelNerdctlPorts has a container's published ports, as JSON.
 	labelNerdctlPorts = "nerdctl/ports"
-	// labelRemote marks a snapshot whose content lies in a registry: stargz-snapshotter snapshot/snapshot.go.
-	labelRemote = "containerd.io/snapshot/remote"
 	// labelUIDs and labelGIDs say for which user namespace a snapshot's files are: core/snapshots/snapshotter.go.
 	labelUIDs = "containerd.io/snapshot/uidmapping"
 	labelGIDs = "containerd.io/snapshot/gidmapping"

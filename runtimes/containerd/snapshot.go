@@ -20,6 +20,7 @@ type snapshotter struct {
 	dir    string // as the node named it
 	byName map[string]*backend
 	names  []string // in the order of the database
+	pool   *pool    // of devmapper, nil where it has none
 }
 
 // backend is a snapshot as its snapshotter knows it, under "<namespace>/<number>/<key>".
@@ -49,6 +50,9 @@ func (s *Store) openSnapshotters() map[string]*snapshotter {
 	for _, name := range slices.Sorted(maps.Keys(dirs)) {
 		sn := &snapshotter{name: name, dir: dirs[name], byName: make(map[string]*backend)}
 		err := s.readBackends(sn)
+		if sn.name == devmapper && err == nil {
+			err = s.readPool(sn)
+		}
 		if errors.Is(err, fs.ErrNotExist) && !strings.HasPrefix(sn.dir, s.root) {
 			continue
 		}
@@ -212,30 +216,6 @@ func (sn *snapshotter) layer(ns *namespace, be *backend) runtimes.Layer {
 	return l
 }
 
-// layerDir is where each snapshotter keeps a snapshot's files: plugins/snapshots of containerd.
-func (sn *snapshotter) layerDir(be *backend) string {
-	switch sn.name {
-	case "native":
-		return fmt.Sprintf("%s/snapshots/%d", sn.dir, be.id)
-	case "btrfs":
-		folder := map[byte]string{kindView: "view", kindActive: "active"}[be.kind]
-		if folder == "" {
-			folder = "snapshots"
-		}
-		return fmt.Sprintf("%s/%s/%d", sn.dir, folder, be.id)
-	case "blockfile":
-		return fmt.Sprintf("%s/snapshots/%d", sn.dir, be.id)
-	case "devmapper", "zfs":
-		return ""
-	}
-	return fmt.Sprintf("%s/snapshots/%d/fs", sn.dir, be.id)
-}
-
-// full says whether each snapshot of the snapshotter is a whole tree and not a difference.
-func (sn *snapshotter) full() bool {
-	return sn.name == "native" || sn.name == "btrfs" || sn.name == "blockfile"
-}
-
 // Rootfs names the folders of the snapshot called key in a namespace. Docker
 // 29 and later, and 23 and later with the feature containerd-snapshotter, keep a
 // container's files so: the key is the container's id, in the namespace moby, and
@@ -272,29 +252,20 @@ func (s *Store) rootfs(ns *namespace, snapshotterName, key string) runtimes.Root
 		chain = chain[1:] // a view's own folder holds nothing
 	}
 	for _, parent := range chain {
-		r.Lower = append(r.Lower, sn.layer(ns, parent))
-		if parent.labels[labelRemote] != "" && r.Problem == nil {
-			r.Problem = fmt.Errorf("layer %q: its content is not on this disk but in a registry (snapshotter %q): %w", parent.name, sn.name, evidence.ErrUnsupported)
+		l := sn.layer(ns, parent)
+		if !s.lazyLayer(sn, parent, &l) {
+			continue
 		}
+		r.Lower = append(r.Lower, l)
 	}
 	switch {
 	case sn.full():
 		r.Kind = runtimes.RootfsBind
 		r.Lower = r.Lower[:min(1, len(r.Lower))] // each is a whole tree: the nearest is the image
-	case r.Upper.Dir != "" && len(r.Lower) == 0, r.Upper.Dir == "" && len(r.Lower) == 1:
+	case r.Upper.Dir != "" && len(r.Lower) == 0, r.Upper.Dir == "" && len(r.Lower) == 1 && r.Lower[0].Dir != "":
 		r.Kind = runtimes.RootfsBind
 	}
-	switch sn.name {
-	case "fuse-overlayfs":
-		r.Marks = runtimes.MarksFuse
-	case "blockfile":
-		s.imageLayers(&r, func(l *runtimes.Layer, _ bool) { l.Image = true })
-	case "erofs":
-		s.imageLayers(&r, s.erofsLayer)
-	case "devmapper", "zfs":
-		r.Kind = runtimes.RootfsUnknown
-		r.Problem = fmt.Errorf("snapshotter %q: %w", sn.name, evidence.ErrUnsupported)
-	}
+	s.finish(sn, be, &r)
 	return r
 }
 
@@ -308,33 +279,6 @@ func idMaps(label string) []runtimes.IDMap {
 		}
 	}
 	return out
-}
-
-func (s *Store) imageLayers(r *runtimes.Rootfs, set func(l *runtimes.Layer, upper bool)) {
-	if r.Upper.Dir != "" {
-		set(&r.Upper, true)
-	}
-	for i := range r.Lower {
-		set(&r.Lower[i], false)
-	}
-}
-
-// erofsLayer finds what a snapshot's files lie in: a layer that was committed in
-// layer.erofs, a container's changes in the folder fs or in an ext4 image, and in
-// fs too what wasn't converted: plugins/snapshots/erofs/erofs.go.
-func (s *Store) erofsLayer(l *runtimes.Layer, upper bool) {
-	above := strings.TrimSuffix(l.Dir, "/fs")
-	name, inside := "layer.erofs", ""
-	if upper {
-		name, inside = "rwlayer.img", "upper"
-	}
-	ino, err := evidence.Resolve(s.fsys, s.node, join(above, name), true)
-	if err != nil {
-		return
-	}
-	if info, err := s.fsys.Stat(ino); err == nil && info.Size > 0 {
-		l.Dir, l.Image, l.Inside = join(above, name), true, inside
-	}
 }
 
 // Snapshots yields every snapshot of every snapshotter, first those that a

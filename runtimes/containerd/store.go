@@ -52,6 +52,7 @@ type Store struct {
 	snapshotters map[string]*snapshotter
 	namespaces   []*namespace
 	mediaTypes   map[string]string // by digest, as images' documents name them
+	architecture string            // of the node's programs, "" unknown
 }
 
 // Open reads the databases below the data root, as the node named it
@@ -129,6 +130,7 @@ type namespace struct {
 func (s *Store) load() {
 	s.snapshotters = s.openSnapshotters()
 	s.mediaTypes = make(map[string]string)
+	s.architecture = node.Architecture(s.fsys, s.node)
 	if s.meta == nil {
 		return
 	}

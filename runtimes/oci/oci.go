@@ -161,18 +161,21 @@ type spec struct {
 		Source      string   `json:"source"`
 		Options     []string `json:"options"`
 	} `json:"mounts"`
-	Linux struct {
+	Linux *struct {
 		MaskedPaths []string        `json:"maskedPaths"`
 		Seccomp     json.RawMessage `json:"seccomp"`
 		Namespaces  []struct {
 			Type string `json:"type"`
 		} `json:"namespaces"`
 	} `json:"linux"`
+	// Sections of other platforms, any of which stands in place of linux.
+	Windows, Solaris, VM, ZOS, FreeBSD json.RawMessage
 }
 
 // Specify fills in what a container's specification tells of it: command,
 // environment, host name, annotations, mounts, privileges. The document is kept
-// whole as Spec. A specification without a process or a linux section is no error.
+// whole as Spec. One without a linux section, or another platform's in its place,
+// has lost what the runtimes put into it, which is said; what is left is read.
 func Specify(c *runtimes.Container, raw []byte) error {
 	var s spec
 	var err error
@@ -189,6 +192,12 @@ func Specify(c *runtimes.Container, raw []byte) error {
 			Type: m.Type, Source: m.Source, Destination: m.Destination,
 			ReadOnly: slices.Contains(m.Options, "ro"), Options: strings.Join(m.Options, ","),
 		})
+	}
+	if s.Linux == nil {
+		if err == nil && s.Windows == nil && s.Solaris == nil && s.VM == nil && s.ZOS == nil && s.FreeBSD == nil {
+			err = fmt.Errorf("no linux section: namespaces and privileges aren't known: %w", evidence.ErrCorrupt)
+		}
+		return err
 	}
 	own := false
 	for _, ns := range s.Linux.Namespaces {

@@ -43,11 +43,13 @@ func TestDocumentKeepsWhatIsJSON(t *testing.T) {
 		bad  bool
 		args int
 	}{
-		{`{"process":{"args":["a"]}}`, true, false, 1},
-		{`{"process":{"args":["a"]},"hostname":7}`, true, true, 1}, // of another type: said, and the rest read
+		{`{"process":{"args":["a"]},"linux":{}}`, true, false, 1},
+		{`{"process":{"args":["a"]},"windows":{}}`, true, false, 1},
+		{`{"process":{"args":["a"]}}`, true, true, 1},                         // said, and the rest read
+		{`{"process":{"args":["a"]},"linux":{},"hostname":7}`, true, true, 1}, // of another type: said, and the rest read
 		{`{"process":{"args":["a"`, false, true, 0},
 		{``, false, true, 0},
-		{`null`, true, false, 0},
+		{`null`, true, true, 0},
 	} {
 		var ctr runtimes.Container
 		err := oci.Specify(&ctr, []byte(c.raw))
@@ -66,8 +68,7 @@ func TestSpecify(t *testing.T) {
 		{"ordinary", `{"process":{"capabilities":{"bounding":["CAP_CHOWN"]}},"linux":{"maskedPaths":["/proc/kcore"]},"mounts":[{"type":"proc","destination":"/proc"},{"type":"tmpfs","destination":"/dev"},{"type":"bind","source":"/x","destination":"/y","options":["rbind","ro"]}]}`, false, 1},
 		{"privileged", `{"process":{"capabilities":{"bounding":["CAP_SYS_ADMIN","CAP_SYS_MODULE","CAP_SYS_RAWIO"]}},"linux":{}}`, true, 0},
 		{"every capability, but masked", `{"process":{"capabilities":{"bounding":["CAP_SYS_ADMIN","CAP_SYS_MODULE","CAP_SYS_RAWIO"]}},"linux":{"maskedPaths":["/proc/kcore"]}}`, false, 0},
-		{"no linux section", `{"process":{"args":["x"]}}`, false, 0},
-		{"nothing", `{}`, false, 0},
+		{"another platform's", `{"process":{"args":["x"]},"windows":{}}`, false, 0},
 	} {
 		var ctr runtimes.Container
 		if err := oci.Specify(&ctr, []byte(c.raw)); err != nil || ctr.Privileged != c.privileged || len(ctr.Mounts) != c.mounts {
