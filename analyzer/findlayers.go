@@ -58,7 +58,7 @@ func (f *layerFinder) file(t *volumeTeller, i int32, in folder, name []byte) {
 	info := t.x.info(i)
 	e := findings.Evidence{Kind: findings.KindImage, Place: in.prefix + p, Path: p, Offset: -1, Field: "layer", File: fileEvidence(&info, "", "")}
 	e.Time, e.TimeOf = info.Mtime, "modified"
-	fsys, ino := t.v.FS, t.x.inos[i]
+	fsys, ino := t.v.FS, t.x.inos.at(i)
 	e.Open = func() (*io.SectionReader, error) { return fsys.Open(ino) }
 	f.files[p] = append(f.files[p], layerSecret{in.diffID, e})
 }

@@ -97,7 +97,7 @@ func (t *volumeTeller) find(i int32, in folder, p []byte) {
 	info := t.x.info(i)
 	e := findings.Evidence{Place: in.prefix + name, Path: name, Offset: -1, File: fileEvidence(&info, "", x.target)}
 	e.Time, e.TimeOf = when(&info, "")
-	fsys, ino := t.v.FS, t.x.inos[i]
+	fsys, ino := t.v.FS, t.x.inos.at(i)
 	var xattrs map[string][]byte
 	if len(x.xattrs) > 0 {
 		xattrs, _ = fsys.Xattrs(ino) // the telling of the file says what can't be read
@@ -148,7 +148,7 @@ var alwaysWritten = map[string]bool{
 }
 
 // log remembers the node's logs, to find what was emptied.
-func (f *nodeFinder) log(p string, n *node) {
+func (f *nodeFinder) log(p string, n inode) {
 	base := p
 	if i := strings.IndexAny(path.Base(p), "-"); i > 0 {
 		base = p[:len(p)-len(path.Base(p))+i]
@@ -199,7 +199,7 @@ func (x *index) info(i int32) evidence.Info {
 	n := x.node(i)
 	e := &x.extras[n.extra]
 	at := func(k int) time.Time {
-		if sec, nsec, known := x.time(n, k); known {
+		if sec, nsec, known := x.time(n.node, k); known {
 			return time.Unix(sec, int64(nsec)).UTC()
 		}
 		return time.Time{}

@@ -12,47 +12,81 @@ import (
 )
 
 // index is all inodes and names of one filesystem, read in the order of the
-// disk and kept compactly: about 80 bytes an inode and 16 and its name an
-// entry, in large allocations without pointers. A disk of a million inodes
-// takes some 130 MB so, and as evidence.Info values three times that.
+// disk and kept compactly: about 60 bytes an inode and 5 and its name an entry,
+// in large allocations without pointers. A disk of a million inodes takes some
+// 90 MB so, and as evidence.Info values four times that.
 type index struct {
-	fsys   evidence.FS
-	inos   []evidence.Ino // the handle of each node
-	order  []int32        // nodes in the order of inos; nil where that is the order they are in
-	chunks [][]node       // of chunkNodes each, so that no node is ever copied
-	extras []extra        // of the few inodes that have one; 0 is none
-	edges  [][]edge       // of chunkNodes each
-	count  int32          // of edges
-	names  [][]byte       // of nameBlock bytes each
-	head   []int32        // the first edge of each directory; 0 none
-	tail   []int32        // and the last
+	fsys       evidence.FS
+	inos       inoList  // the handle of each node
+	order      []int32  // nodes in the order of inos; nil where that is the order they are in
+	chunks     [][]node // of chunkNodes each, so that no node is ever copied
+	attributes [][]attributes
+	kinds      uint32            // how many attributes there are
+	lately     [lateKinds]uint32 // of them, by hash: 1 more than their number
+	extras     []extra           // of the few inodes that have one; 0 is none
+	names      names
 }
 
 const (
 	chunkShift = 12
 	chunkNodes = 1 << chunkShift
-
-	nameShift = 20
-	nameBlock = 1 << nameShift
+	// lateKinds is how many attributes are found again; the others are kept twice.
+	lateKinds = 1 << 9
 )
 
 // node returns the i-th inode.
-func (x *index) node(i int32) *node { return &x.chunks[i>>chunkShift][i&(chunkNodes-1)] }
+func (x *index) node(i int32) inode {
+	n := &x.chunks[i>>chunkShift][i&(chunkNodes-1)]
+	return inode{n, &x.attributes[n.kind>>chunkShift][n.kind&(chunkNodes-1)]}
+}
 
-func (x *index) len() int { return len(x.inos) }
+func (x *index) len() int { return x.inos.len() }
 
-// node is an evidence.Info in 64 bytes, a processor's cache line: on a machine
-// that has to find the memory first, its size is most of what an inode costs.
+// bytes is about how much memory the index takes.
+func (x *index) bytes() int64 {
+	return int64(len(x.chunks)+len(x.attributes)/3)*chunkNodes*48 + x.inos.bytes() + int64(len(x.extras))*120 + x.names.bytes()
+}
+
+// inode is an evidence.Info, in parts.
+type inode struct {
+	*node
+	*attributes
+}
+
+// node is what differs from inode to inode, in 48 bytes: on a machine that has
+// to find the memory first, its size is most of what an inode costs.
 type node struct {
-	size     int64
-	times    [4]packedTime // mtime, atime, ctime, btime
+	size  int64
+	times [4]packedTime // mtime, atime, ctime, btime
+	extra int32
+	kind  uint32 // which attributes
+}
+
+// attributes are what many inodes have in common.
+type attributes struct {
 	uid, gid uint32
 	nlink    uint32
-	extra    int32
 	perm     uint16
 	typ      evidence.Type
 	journal  bool
-	_        uint32
+}
+
+// kindOf returns the number of attributes, which are kept once where they are
+// met again soon enough.
+func (x *index) kindOf(a attributes) uint32 {
+	h := (a.uid*31+a.gid)*31 + a.nlink*7 + uint32(a.perm) + uint32(a.typ)<<5
+	late := &x.lately[(h^h>>9)%lateKinds]
+	if k := *late; k > 0 && x.attributes[(k-1)>>chunkShift][(k-1)&(chunkNodes-1)] == a {
+		return k - 1
+	}
+	if x.kinds&(chunkNodes-1) == 0 {
+		x.attributes = append(x.attributes, make([]attributes, chunkNodes))
+	}
+	k := x.kinds
+	x.attributes[k>>chunkShift][k&(chunkNodes-1)] = a
+	x.kinds++
+	*late = k + 1
+	return k
 }
 
 // packedTime is a time in 34 bits of seconds, from 1901-12-13 to 2446-05-10 as
@@ -95,7 +129,7 @@ func (x *index) inode(i int32) uint64 {
 	if e := &x.extras[x.node(i).extra]; e.renumbered {
 		return e.inode
 	}
-	return uint64(x.inos[i])
+	return uint64(x.inos.at(i))
 }
 
 // extra is what only some inodes have.
@@ -108,27 +142,8 @@ type extra struct {
 	times        *[4]time.Time // where they are outside packedTime's range
 }
 
-// edge is one entry of a directory. Those of one directory are a list, in the
-// order in which they were read.
-type edge struct {
-	child  int32
-	next   int32 // 0: the last
-	name   uint32
-	length uint8
-}
-
-// edge returns the i-th entry, from 1.
-func (x *index) edge(i int32) *edge { return &x.edges[i>>chunkShift][i&(chunkNodes-1)] }
-
 // maxNodes is the most inodes of one filesystem that are indexed; ext4's own limit is 2^32.
 const maxNodes = math.MaxInt32
-
-func pack(n *node, i *evidence.Info) {
-	*n = node{
-		size: i.Size, uid: i.UID, gid: i.GID, nlink: i.Nlink, perm: i.Perm, typ: i.Type, journal: i.FromJournal,
-		times: [4]packedTime{packTime(i.Mtime), packTime(i.Atime), packTime(i.Ctime), packTime(i.Btime)},
-	}
-}
 
 // newIndex reads all of a filesystem: in the order of the disk where the
 // filesystem can, else by walking. warn is told of what could not be read.
@@ -141,7 +156,7 @@ func newIndex(fsys evidence.FS, root evidence.Ino, warn func(error)) (*index, er
 	} else if err := x.walk(root, warn); err != nil {
 		return nil, err
 	}
-	x.tail = nil // only link needs it
+	x.names.tail = nil // only link needs it
 	return x, nil
 }
 
@@ -152,12 +167,14 @@ func (x *index) add(ino evidence.Ino, info *evidence.Info, target string, xattrs
 	if x.len()&(chunkNodes-1) == 0 {
 		x.chunks = append(x.chunks, make([]node, chunkNodes))
 	}
-	if len(x.inos) == cap(x.inos) { // twofold: append alone copies five times as much
-		x.inos = slices.Grow(x.inos, max(len(x.inos), chunkNodes))
+	x.inos.add(ino)
+	i := int32(x.len() - 1)
+	n := &x.chunks[i>>chunkShift][i&(chunkNodes-1)]
+	*n = node{
+		size:  info.Size,
+		times: [4]packedTime{packTime(info.Mtime), packTime(info.Atime), packTime(info.Ctime), packTime(info.Btime)},
+		kind:  x.kindOf(attributes{info.UID, info.GID, info.Nlink, info.Perm, info.Type, info.FromJournal}),
 	}
-	x.inos = append(x.inos, ino)
-	n := x.node(int32(x.len() - 1))
-	pack(n, info)
 	e := extra{target: target, xattrs: xattrs, major: info.Major, minor: info.Minor}
 	if info.Inode != uint64(ino) {
 		e.inode, e.renumbered = info.Inode, true
@@ -185,12 +202,12 @@ func (x *index) scan(s evidence.Scanner, warn func(error)) error {
 	}
 	x.sort()
 	var dirs []evidence.Ino
-	for i, ino := range x.inos {
-		if x.node(int32(i)).typ == evidence.TypeDir {
-			dirs = append(dirs, ino)
+	for i := range int32(x.len()) {
+		if x.node(i).typ == evidence.TypeDir {
+			dirs = append(dirs, x.inos.at(i))
 		}
 	}
-	last, lastPlace := evidence.Ino(0), int32(-1)
+	last, lastPlace, child := evidence.Ino(0), int32(-1), int32(-1)
 	for e, err := range s.Entries(dirs) {
 		if err != nil {
 			warn(err)
@@ -199,7 +216,10 @@ func (x *index) scan(s evidence.Scanner, warn func(error)) error {
 		if e.Dir != last || lastPlace < 0 {
 			last, lastPlace = e.Dir, x.place(e.Dir)
 		}
-		child := x.place(e.Ino)
+		// Files of one directory were often made one after the other.
+		if child++; int(child) >= x.len() || x.inos.at(child) != e.Ino {
+			child = x.place(e.Ino)
+		}
 		if child < 0 {
 			warn(fmt.Errorf("directory inode %d: entry %q points to inode %d, which is not in use: %w", e.Dir, e.Name, e.Ino, evidence.ErrCorrupt))
 			continue
@@ -213,26 +233,23 @@ func (x *index) scan(s evidence.Scanner, warn func(error)) error {
 
 // sort makes the nodes, which are complete now, findable by their handle.
 func (x *index) sort() {
-	x.head, x.tail = make([]int32, x.len()), make([]int32, x.len())
-	if slices.IsSorted(x.inos) {
+	x.names.head, x.names.tail = make([]int32, x.len()), make([]int32, x.len())
+	if x.inos.sorted {
 		return
 	}
 	x.order = make([]int32, x.len())
 	for i := range x.order {
 		x.order[i] = int32(i)
 	}
-	slices.SortStableFunc(x.order, func(a, b int32) int { return cmp.Compare(x.inos[a], x.inos[b]) })
+	slices.SortStableFunc(x.order, func(a, b int32) int { return cmp.Compare(x.inos.at(a), x.inos.at(b)) })
 }
 
 // place returns the node of a handle, or -1.
 func (x *index) place(ino evidence.Ino) int32 {
 	if x.order == nil {
-		if i, ok := slices.BinarySearch(x.inos, ino); ok {
-			return int32(i)
-		}
-		return -1
+		return x.inos.find(ino)
 	}
-	i, ok := slices.BinarySearchFunc(x.order, ino, func(i int32, ino evidence.Ino) int { return cmp.Compare(x.inos[i], ino) })
+	i, ok := slices.BinarySearchFunc(x.order, ino, func(i int32, ino evidence.Ino) int { return cmp.Compare(x.inos.at(i), ino) })
 	if !ok {
 		return -1
 	}
@@ -240,33 +257,10 @@ func (x *index) place(ino evidence.Ino) int32 {
 }
 
 func (x *index) link(dir, child int32, name string) error {
-	if dir < 0 || child < 0 || len(name) > math.MaxUint8 || x.count >= maxNodes-1 || len(x.names) >= math.MaxUint32>>nameShift {
+	if dir < 0 || child < 0 {
 		return errors.New("more names than can be indexed")
 	}
-	x.count++
-	if len(x.edges) == 0 || x.count&(chunkNodes-1) == 0 {
-		x.edges = append(x.edges, make([]edge, chunkNodes))
-	}
-	last := len(x.names) - 1
-	if last < 0 || len(x.names[last])+len(name) > nameBlock {
-		x.names = append(x.names, make([]byte, 0, nameBlock))
-		last++
-	}
-	*x.edge(x.count) = edge{child: child, name: uint32(last<<nameShift | len(x.names[last])), length: uint8(len(name))}
-	x.names[last] = append(x.names[last], name...)
-	if x.tail[dir] == 0 {
-		x.head[dir] = x.count
-	} else {
-		x.edge(x.tail[dir]).next = x.count
-	}
-	x.tail[dir] = x.count
-	return nil
-}
-
-// name returns the bytes of an entry's name.
-func (x *index) name(e *edge) []byte {
-	at := e.name & (nameBlock - 1)
-	return x.names[e.name>>nameShift][at : at+uint32(e.length)]
+	return x.names.add(dir, child, name)
 }
 
 // walk fills the index of a filesystem that has no order of its own, such as a

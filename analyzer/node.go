@@ -44,6 +44,9 @@ type Options struct {
 	NoScan    bool   // look for data roots in configured and usual places only
 	TempDir   string // for spooled images; "" is the system's
 	CacheDir  string // keeps what was unpacked for the next time; "" nowhere
+	// TellFiles says that a Timeline of the files follows: all metadata is then
+	// read once, for it and for the search for data roots.
+	TellFiles bool
 	// Progress is told how far the unpacking of a compressed image is.
 	Progress func(task string, done, total int64)
 	// Timeout is how long the reading of one object may take, a filesystem's
@@ -117,6 +120,7 @@ type Node struct {
 	mounts   []mounted       // what the tree shows where, "/" first
 	pools    []volume.Pool   // thin pools among the volumes
 
+	indexed    map[*Volume]*index // read ahead of the telling of their files
 	objects    objects
 	containers func() []*Container
 	images     func() []*Image

@@ -1,6 +1,8 @@
 package analyzer
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -31,9 +33,11 @@ const (
 // a reader which knows where they lie on the disk can read each level in that order.
 type searcher struct {
 	fsys    evidence.FS
+	index   *index // nil: the filesystem itself is read
 	folders []searched
 	met     map[evidence.Ino]bool
 	hints   []hint
+	buf     []byte
 	err     error
 }
 
@@ -50,9 +54,9 @@ type hint struct {
 	folder int32
 }
 
-// search finds folders that look like data roots.
-func search(fsys evidence.FS) *searcher {
-	s := &searcher{fsys: fsys, met: make(map[evidence.Ino]bool)}
+// search finds folders that look like data roots, in an index where there is one.
+func search(fsys evidence.FS, x *index) *searcher {
+	s := &searcher{fsys: fsys, index: x, met: make(map[evidence.Ino]bool)}
 	s.add(fsys.Root(), -1, "")
 	for from, depth := 0, 0; from < len(s.folders) && depth < maxSearchDepth; depth++ {
 		to := len(s.folders)
@@ -77,6 +81,12 @@ func (s *searcher) add(ino evidence.Ino, parent int32, name string) {
 // level reads the folders from and up to to. What can't be read is a gap of
 // whoever needs it.
 func (s *searcher) level(from, to int) {
+	if s.index != nil {
+		for i := from; i < to; i++ {
+			s.indexed(int32(i))
+		}
+		return
+	}
 	scanner, ok := s.fsys.(evidence.Scanner)
 	if !ok {
 		for i := from; i < to; i++ {
@@ -101,9 +111,30 @@ func (s *searcher) level(from, to int) {
 	}
 }
 
+// indexed looks at the names of a folder.
+func (s *searcher) indexed(folder int32) {
+	x := s.index
+	dir := x.place(s.folders[folder].ino)
+	if dir < 0 {
+		return
+	}
+	entries := x.names.of(dir)
+	for {
+		child, name, ok := x.names.next(&entries)
+		if !ok {
+			return
+		}
+		s.sign(folder, name)
+		if x.node(child).typ == evidence.TypeDir && !s.layer(folder, string(name)) {
+			s.add(x.inos.at(child), folder, string(name))
+		}
+	}
+}
+
 // entry looks at one name.
 func (s *searcher) entry(folder int32, e evidence.Entry) {
-	s.sign(folder, e.Name)
+	s.buf = append(s.buf[:0], e.Name...)
+	s.sign(folder, s.buf)
 	typ := e.Type
 	if typ == evidence.TypeUnknown {
 		info, err := s.fsys.Stat(e.Ino)
@@ -118,20 +149,30 @@ func (s *searcher) entry(folder int32, e evidence.Entry) {
 }
 
 // sign notes what only a data root holds.
-func (s *searcher) sign(folder int32, name string) {
-	switch {
-	case name == "io.containerd.metadata.v1.bolt":
+func (s *searcher) sign(folder int32, name []byte) {
+	switch string(name) {
+	case "io.containerd.metadata.v1.bolt":
 		s.hint(runtimes.Containerd, folder)
-	case name == "config.v2.json" && s.name(folder, 1) == "containers":
-		s.hint(runtimes.Docker, s.up(folder, 2))
-	case name == "layerdb" && s.name(folder, 1) == "image":
-		s.hint(runtimes.Docker, s.up(folder, 2))
-	case name == "graph" || name == "repositories-aufs": // Docker before 1.10
+	case "config.v2.json":
+		if s.name(folder, 1) == "containers" {
+			s.hint(runtimes.Docker, s.up(folder, 2))
+		}
+	case "layerdb":
+		if s.name(folder, 1) == "image" {
+			s.hint(runtimes.Docker, s.up(folder, 2))
+		}
+	case "graph", "repositories-aufs": // Docker before 1.10
 		s.hint(runtimes.Docker, folder)
-	case strings.HasSuffix(name, "-layers"), strings.HasSuffix(name, "-containers"), name == "db.sql":
+	case "db.sql":
 		s.hint(runtimes.Podman, folder)
-	case name == "bolt_state.db" && s.name(folder, 0) == "libpod":
-		s.hint(runtimes.Podman, s.up(folder, 1))
+	case "bolt_state.db":
+		if s.name(folder, 0) == "libpod" {
+			s.hint(runtimes.Podman, s.up(folder, 1))
+		}
+	default:
+		if bytes.HasSuffix(name, []byte("-layers")) || bytes.HasSuffix(name, []byte("-containers")) {
+			s.hint(runtimes.Podman, folder)
+		}
 	}
 }
 
@@ -183,6 +224,18 @@ func (s *searcher) layer(folder int32, name string) bool {
 	return false
 }
 
+// sorted returns the hints by what and where they are: in which order the names
+// were met depends on how they were read.
+func (s *searcher) sorted() []hint {
+	none := func(evidence.Ino) (string, bool) { return "", false }
+	slices.SortFunc(s.hints, func(a, b hint) int {
+		pa, _ := s.path(a.folder, none)
+		pb, _ := s.path(b.folder, none)
+		return cmp.Or(cmp.Compare(pa, pb), cmp.Compare(a.kind, b.kind))
+	})
+	return s.hints
+}
+
 // path returns a folder's path below the top or, where a folder on the way is
 // shown elsewhere, that place and the rest.
 func (s *searcher) path(folder int32, shown func(evidence.Ino) (string, bool)) (string, bool) {
@@ -215,8 +268,8 @@ func (n *Node) searchStores() {
 			continue
 		}
 		n.guard(v.Index, "search for data roots", func() error {
-			s := search(v.FS)
-			for _, h := range s.hints {
+			s := search(v.FS, n.indexAhead(v))
+			for _, h := range s.sorted() {
 				path, shown := s.path(h.folder, func(ino evidence.Ino) (string, bool) { return n.shownAt(v.FS, ino) })
 				at := Store{Tree: n.Tree, Found: FoundSearch}
 				if !shown {

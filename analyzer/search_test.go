@@ -27,17 +27,22 @@ func TestSearchSigns(t *testing.T) {
 	} {
 		f.File(p, "")
 	}
-	s := search(f)
-	var got []string
-	for _, h := range s.hints {
-		p, _ := s.path(h.folder, func(evidence.Ino) (string, bool) { return "", false })
-		got = append(got, string(h.kind)+" "+p)
-	}
-	slices.Sort(got)
-	got = slices.Compact(got)
 	want := []string{"containerd /srv/a/volumes/kind/_data/lib/containerd", "docker /old", "docker /srv/a", "podman /", "podman /data/app", "podman /home/kim/.store", "podman /opt/s"}
-	if !slices.Equal(got, want) {
-		t.Errorf("got  %q\nwant %q", got, want)
+	x, err := newIndex(f, f.Root(), func(err error) { t.Error(err) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []*index{nil, x} {
+		s := search(f, x)
+		var got []string
+		for _, h := range s.sorted() {
+			p, _ := s.path(h.folder, func(evidence.Ino) (string, bool) { return "", false })
+			got = append(got, string(h.kind)+" "+p)
+		}
+		slices.Sort(got)
+		if got = slices.Compact(got); !slices.Equal(got, want) {
+			t.Errorf("with an index %v: got  %q\nwant %q", x != nil, got, want)
+		}
 	}
 }
 

@@ -266,7 +266,7 @@ func (t *teller) files() error {
 		}
 		var failed error
 		t.n.guard(v.Index, "", func() error {
-			x, err := newIndex(v.FS, v.FS.Root(), func(err error) { t.n.gap(v.Index, "", err) })
+			x, err := t.n.takeIndex(v)
 			if err != nil {
 				return err
 			}

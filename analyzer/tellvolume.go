@@ -20,7 +20,7 @@ type volumeTeller struct {
 	shared  map[int32]folder // the folders of volumes that containers mount, likewise
 	node    folder
 	seen    []bool         // told, under whatever name
-	covered []bool         // directories that something else is mounted over
+	covered map[int32]bool // directories that something else is mounted over
 	roots   map[int32]bool // directories that the node's tree shows at a path of their own
 	hidden  []hidden
 	path    []byte
@@ -35,8 +35,8 @@ type hidden struct {
 
 // step is a directory that is being told.
 type step struct {
-	next   int32 // the entry to be told; 0: none is left
-	length int   // of the path up to and with it
+	left   entries // to be told
+	length int     // of the path up to and with it
 	in     folder
 }
 
@@ -46,7 +46,7 @@ func (t *teller) volume(v *Volume, x *index, folders map[place]folder) error {
 	vt := &volumeTeller{
 		teller: t, v: v, x: x, owned: make(map[int32]folder), shared: make(map[int32]folder),
 		node: folder{common: r.Common(), prefix: "NODE:"},
-		seen: make([]bool, x.len()), covered: make([]bool, x.len()), roots: make(map[int32]bool),
+		seen: make([]bool, x.len()), covered: make(map[int32]bool), roots: make(map[int32]bool),
 	}
 	if t.o.Scope == ScopeContainers {
 		vt.node = folder{}
@@ -146,41 +146,40 @@ func (t *volumeTeller) tree(root int32, path string, in folder) error {
 	if f, ok := t.shared[root]; ok {
 		in = f
 	}
-	stack := []step{{t.x.head[root], len(t.path), in}}
+	stack := []step{{t.x.names.of(root), len(t.path), in}}
 	for len(stack) > 0 {
 		s := &stack[len(stack)-1]
-		if s.next == 0 {
+		child, name, ok := t.x.names.next(&s.left)
+		if !ok {
 			stack = stack[:len(stack)-1]
 			continue
 		}
-		e := t.x.edge(s.next)
-		s.next = e.next
-		t.path = append(append(t.path[:s.length], '/'), t.x.name(e)...)
-		isDir := t.x.node(e.child).typ == evidence.TypeDir
-		if _, ok := t.owned[e.child]; ok && isDir {
+		t.path = append(append(t.path[:s.length], '/'), name...)
+		isDir := t.x.node(child).typ == evidence.TypeDir
+		if _, ok := t.owned[child]; ok && isDir {
 			continue
 		}
-		if isDir && t.roots[e.child] {
+		if isDir && t.roots[child] {
 			continue // told under the path where it is mounted
 		}
-		if isDir && t.seen[e.child] {
-			t.n.gap(t.v.Index, "", fmt.Errorf("directory inode %d has a second name, %q: %w", t.x.inode(e.child), t.path, evidence.ErrCorrupt))
+		if isDir && t.seen[child] {
+			t.n.gap(t.v.Index, "", fmt.Errorf("directory inode %d has a second name, %q: %w", t.x.inode(child), t.path, evidence.ErrCorrupt))
 			continue
 		}
 		in := s.in
 		if isDir && len(t.shared) > 0 {
-			if f, ok := t.shared[e.child]; ok {
+			if f, ok := t.shared[child]; ok {
 				in = f
 			}
 		}
-		if err := t.file(e.child, in, t.path); err != nil {
+		if err := t.file(child, in, t.path); err != nil {
 			return err
 		}
 		switch {
-		case isDir && t.covered[e.child] && t.x.head[e.child] != 0:
-			t.hidden = append(t.hidden, hidden{e.child, string(t.path)})
-		case isDir && !t.covered[e.child]:
-			stack = append(stack, step{t.x.head[e.child], len(t.path), in})
+		case isDir && t.covered[child] && t.x.names.head[child] != 0:
+			t.hidden = append(t.hidden, hidden{child, string(t.path)})
+		case isDir && !t.covered[child]:
+			stack = append(stack, step{t.x.names.of(child), len(t.path), in})
 		}
 	}
 	return nil
@@ -192,12 +191,12 @@ const orphanFolder = "/$OrphanFiles/"
 // nameless tells the inodes that are in use and that no directory names: files
 // that were deleted while they were open, or whose directory is damaged.
 func (t *volumeTeller) nameless() error {
-	for i := range t.x.inos {
+	for i := range int32(t.x.len()) {
 		if t.seen[i] {
 			continue
 		}
-		t.path = fmt.Appendf(t.path[:0], "%sOrphanFile-%d", orphanFolder, t.x.inode(int32(i)))
-		if err := t.file(int32(i), t.node, t.path); err != nil {
+		t.path = fmt.Appendf(t.path[:0], "%sOrphanFile-%d", orphanFolder, t.x.inode(i))
+		if err := t.file(i, t.node, t.path); err != nil {
 			return err
 		}
 	}
@@ -239,11 +238,11 @@ func (t *volumeTeller) file(i int32, in folder, path []byte) error {
 		r.Bool(timeline.FieldFromJournal, true)
 	}
 	if t.o.Hash && n.typ == evidence.TypeFile {
-		at := place{t.v.FS, t.x.inos[i]}
+		at := place{t.v.FS, t.x.inos.at(i)}
 		r.String(timeline.FieldSHA256Hash, t.hash(at, t.v.Index, string(path), n.nlink > 1))
 	}
 	for k, desc := range [4]timeline.Desc{timeline.Modified, timeline.Accessed, timeline.MetadataChanged, timeline.Created} {
-		if sec, nsec, known := t.x.time(n, k); known {
+		if sec, nsec, known := t.x.time(n.node, k); known {
 			r.Unix(desc, sec, nsec)
 		}
 	}

@@ -30,6 +30,7 @@ type TimelineOptions struct {
 	Removed    bool         // what was removed too: containers and deleted files
 	Merged     bool         // the whole view of each container, not only what it changed
 	Find       *FindOptions // nil: tell no findings
+	FilesOnly  bool         // files' records alone are wanted: logs and findings are not read
 }
 
 // Timeline tells what the node's disks say of its past. add is given one
@@ -64,6 +65,22 @@ func (t *teller) all() error {
 	if err := t.recovered(); err != nil {
 		return err
 	}
+	if !t.o.FilesOnly {
+		if err := t.written(); err != nil {
+			return err
+		}
+	}
+	if err := t.checkpointed(); err != nil {
+		return err
+	}
+	if err := t.findings(); err != nil {
+		return err
+	}
+	return t.gaps()
+}
+
+// written tells what the node and its services wrote down, and the logs of the cloud.
+func (t *teller) written() error {
 	if err := t.artifacts(); err != nil {
 		return err
 	}
@@ -73,16 +90,7 @@ func (t *teller) all() error {
 	if err := t.audits(); err != nil {
 		return err
 	}
-	if err := t.companions(); err != nil {
-		return err
-	}
-	if err := t.checkpointed(); err != nil {
-		return err
-	}
-	if err := t.findings(); err != nil {
-		return err
-	}
-	return t.gaps()
+	return t.companions()
 }
 
 // teller makes records, one after the other in r.

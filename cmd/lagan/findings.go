@@ -51,7 +51,7 @@ every name, file, command, log line and configuration.`,
   lagan findings node.img.zst -v --min-level informational
   lagan findings node.img.zst --rules sigma/rules/linux --ioc bad.txt -O jsonl`,
 		min: 1, max: 1,
-		check: func() error { return f.check() },
+		check: func() error { u.tellsFiles = true; return f.check() },
 		run:   func(n *analyzer.Node, _ []string) error { return u.findingsOf(n, f) },
 	})
 	f.add(cmd)

@@ -30,6 +30,7 @@ The page stays under 10 MB: what is left out of it is counted in it.
   lagan report node.img.zst --json | jq '.findings[] | [.severity, .title]'`,
 		min: 1, max: 1,
 		check: func() error {
+			u.tellsFiles = true
 			if u.outFile == "" && !asJSON {
 				return usageError{errors.New("report writes a page of HTML: give -o FILE.html, or --json")}
 			}

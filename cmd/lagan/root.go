@@ -204,7 +204,7 @@ func (u *ui) open(path string) (*analyzer.Node, error) {
 		return nil, err
 	}
 	o := analyzer.Options{
-		Disks: u.disks, Snapshot: snapshotName(u.snapshot), Volume: u.volume, NoJournal: u.noJournal, TempDir: u.tempDir, CacheDir: u.cacheDir, NoScan: u.noScan, Trace: u.verbose, Timeout: u.timeout,
+		Disks: u.disks, Snapshot: snapshotName(u.snapshot), Volume: u.volume, NoJournal: u.noJournal, TempDir: u.tempDir, CacheDir: u.cacheDir, NoScan: u.noScan, Trace: u.verbose, Timeout: u.timeout, TellFiles: u.tellsFiles,
 		Progress: u.progress, Gap: u.gap,
 	}
 	for _, r := range u.dataRoots {

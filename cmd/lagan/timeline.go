@@ -82,6 +82,7 @@ A bodyfile has files alone, in the order of the disk, for mactime to sort.`,
 			return err
 		}
 		u.severalOut = true
+		u.tellsFiles = len(f.containers) == 0 || slices.Contains(f.containers, "@node")
 		return f.check(u.outFiles)
 	}
 	return cmd
@@ -185,7 +186,9 @@ func parseTime(s string) (time.Time, error) {
 
 func (u *ui) timeline(n *analyzer.Node, f *timelineFlags) error {
 	o := analyzer.TimelineOptions{Scope: analyzer.Scope(f.scope), Hash: f.hash, Merged: f.merged, Removed: f.removed}
-	if !f.noFindings {
+	// A bodyfile has files and nothing else.
+	o.FilesOnly = !f.stats && !f.histogram && !slices.ContainsFunc(f.formats, func(t timeline.Format) bool { return t != timeline.Bodyfile })
+	if !f.noFindings && !o.FilesOnly {
 		o.Find = &analyzer.FindOptions{NoVerify: true, NoRecover: true}
 	}
 	for _, spec := range f.containers {

@@ -49,6 +49,7 @@ type ui struct {
 	cacheDir     string
 	noSandbox    bool
 	timeout      time.Duration
+	tellsFiles   bool // the command tells the files of the whole evidence
 
 	sandbox     bool // this is a process of its own, which may be confined
 	confinement confine.State
