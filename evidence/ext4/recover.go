@@ -3,7 +3,6 @@ package ext4
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"iter"
 	"maps"
 	"slices"
@@ -401,7 +400,6 @@ func (h *history) content(r *evidence.Recovered, in *inode, v *version) {
 		r.Content, r.State = h.quiet().content(in), evidence.ContentWhole
 		return
 	}
-	r.Content = io.NewSectionReader(&pieces{h.fs, v.runs}, 0, in.size)
 	h.judge(r, in, v)
 	if in.typ() == evidence.TypeSymlink {
 		if b := make([]byte, min(in.size, 4096)); r.State == evidence.ContentWhole && readFull(r.Content, b, 0) == nil {

@@ -1,13 +1,12 @@
 package ext4
 
 import (
-	"cmp"
-	"fmt"
+	"io"
 	"maps"
 	"slices"
-	"sort"
 
 	"lagan/evidence"
+	"lagan/evidence/remains"
 )
 
 // maxOldRuns bounds the runs of one deleted file: as many extents as a tree of two
@@ -366,17 +365,10 @@ func (h *history) bitmaps(g uint32) []oldBitmap {
 	return all
 }
 
-// maxClaims bounds the comparisons of deleted files' blocks with each other.
-const maxClaims = 1 << 24
-
 // claim finds every version's blocks, and marks those of which a later deleted
 // file had blocks.
 func (h *history) claim() {
-	type claim struct {
-		start, end uint64
-		v          *version
-	}
-	var all []claim
+	var all []remains.Claim
 	for _, ino := range slices.Sorted(maps.Keys(h.found)) {
 		for _, v := range h.found[ino] {
 			fs := h.quiet()
@@ -385,62 +377,19 @@ func (h *history) claim() {
 			h.resolve(&in, v)
 			for _, r := range v.runs {
 				if r.pblk != 0 {
-					all = append(all, claim{r.pblk, r.pblk + r.n, v})
+					all = append(all, remains.Claim{Start: r.pblk, End: r.pblk + r.n, Age: v.age, Overlaid: &v.overlaid})
 				}
 			}
 		}
 	}
-	slices.SortFunc(all, func(a, b claim) int {
-		return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.end, b.end), cmp.Compare(a.v.age, b.v.age))
-	})
-	var open []claim
-	budget := maxClaims
-	for _, c := range all {
-		open = slices.DeleteFunc(open, func(o claim) bool { return o.end <= c.start })
-		for _, o := range open {
-			if budget--; budget < 0 {
-				o.v.overlaid, c.v.overlaid = true, true
-				continue
-			}
-			switch {
-			case o.v == c.v:
-			case o.v.age < c.v.age:
-				o.v.overlaid = true
-			default:
-				c.v.overlaid = true
-			}
-		}
-		open = append(open, c)
-	}
+	remains.Overlay(all)
 }
 
-// pieces reads the runs of a file, which are sorted; zeros between them.
-type pieces struct {
-	fs   *FS
-	runs []run
-}
-
-func (p *pieces) ReadAt(b []byte, off int64) (int, error) {
-	if off < 0 {
-		return 0, fmt.Errorf("reading at offset %d", off)
+// sectionOf reads the runs of a file; zeros between them.
+func sectionOf(fs *FS, runs []run, size int64) *io.SectionReader {
+	pieces := make([]remains.Piece, len(runs))
+	for i, r := range runs {
+		pieces[i] = remains.Piece{At: int64(r.lblk << fs.sb.blockBits), Disk: fs.offset(r.pblk), Len: int64(r.n << fs.sb.blockBits)}
 	}
-	bits := p.fs.sb.blockBits
-	clear(b)
-	first := uint64(off) >> bits
-	i := sort.Search(len(p.runs), func(i int) bool { return p.runs[i].lblk+p.runs[i].n > first })
-	for ; i < len(p.runs); i++ {
-		r := p.runs[i]
-		start, end := int64(r.lblk<<bits), int64((r.lblk+r.n)<<bits)
-		if start >= off+int64(len(b)) {
-			break
-		}
-		from, to := max(start, off), min(end, off+int64(len(b)))
-		if from >= to {
-			continue
-		}
-		if err := readFull(p.fs.dev, b[from-off:to-off], p.fs.offset(r.pblk)+from-start); err != nil {
-			return int(from - off), err
-		}
-	}
-	return len(b), nil
+	return remains.NewReader(fs.dev, pieces, size)
 }

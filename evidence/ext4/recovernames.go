@@ -2,22 +2,11 @@ package ext4
 
 import (
 	"bytes"
-	"io"
 	"maps"
 	"slices"
 
 	"lagan/evidence"
 )
-
-func sectionOf(fs *FS, runs []run, size int64) *io.SectionReader {
-	slices.SortFunc(runs, func(a, b run) int {
-		if a.lblk < b.lblk {
-			return -1
-		}
-		return 1
-	})
-	return io.NewSectionReader(&pieces{fs, runs}, 0, size)
-}
 
 // entries takes the names in a block that may be a directory's, those that are
 // in use and those in the slack behind them. Linux blanks a deleted entry since

@@ -75,6 +75,10 @@ func (h *history) entry(b []byte, pos int, dir, lsn uint64, source string, freed
 	if bytes.IndexByte(name, 0) >= 0 || bytes.IndexByte(name, '/') >= 0 || ftLen == 1 && (b[9+n] == 0 || b[9+n] >= ftMax) {
 		return 0
 	}
+	var typ uint8
+	if ftLen == 1 {
+		typ = b[9+n]
+	}
 	ino := be.Uint64(b)
 	half := freed && be.Uint16(b) == dirFreeTag
 	tag := int(be.Uint16(b[size-2:]))
@@ -88,9 +92,9 @@ func (h *history) entry(b []byte, pos int, dir, lsn uint64, source string, freed
 		return size
 	}
 	if half {
-		h.name(oldName{dir, 0, string(name), lsn, source}, ino)
+		h.name(oldName{dir, 0, string(name), typ, lsn, source}, ino)
 	} else {
-		h.name(oldName{dir, ino, string(name), lsn, source}, ino)
+		h.name(oldName{dir, ino, string(name), typ, lsn, source}, ino)
 	}
 	return size
 }
@@ -99,7 +103,7 @@ func (h *history) name(n oldName, ino uint64) {
 	low := ino & 0xffffffff
 	all := h.names[low]
 	for i := range all {
-		if o := &all[i]; o.name == n.name && o.dir == n.dir {
+		if o := &all[i]; o.name == n.name && o.dir == n.dir && o.typ == n.typ {
 			if n.lsn >= o.lsn && n.ino != 0 {
 				*o = n
 			}
@@ -114,8 +118,8 @@ func (h *history) name(n oldName, ino uint64) {
 
 // shortNames takes the names of a folder that is kept in its inode.
 func (h *history) shortNames(dir uint64, b []byte, lsn uint64, source string) {
-	h.f.shortForm(dir, b, func(name []byte, ino uint64, _ uint8) bool {
-		h.name(oldName{dir, ino, string(name), lsn, source}, ino)
+	h.f.shortForm(dir, b, func(name []byte, ino uint64, typ uint8) bool {
+		h.name(oldName{dir, ino, string(name), typ, lsn, source}, ino)
 		return true
 	})
 }
@@ -253,6 +257,12 @@ func (h *history) deletedFolder(ino uint64, v *version) {
 	}
 }
 
+// fits says whether the entry that a name comes from was of such an inode: numbers
+// are used again, for folders after files too.
+func (n *oldName) fits(mode uint16) bool {
+	return n.typ == 0 || mode&0o170000 == 0 || entryType(n.typ) == evidence.TypeOfMode(mode)
+}
+
 // namesOf returns the names that led to an inode, the newest first. v is the
 // version that they are wanted of.
 func (h *history) namesOf(ino uint64, v *version) []evidence.OldName {
@@ -276,7 +286,7 @@ func (h *history) namesOf(ino uint64, v *version) []evidence.OldName {
 	}
 	var out []evidence.OldName
 	for _, n := range all {
-		if n.ino != 0 && n.ino != ino || next != 0 && n.lsn >= next {
+		if n.ino != 0 && n.ino != ino || next != 0 && n.lsn >= next || v != nil && !n.fits(be.Uint16(v.core[diMode:])) {
 			continue
 		}
 		out = append(out, evidence.OldName{Dir: evidence.Ino(n.dir), Name: n.name, Source: n.source})

@@ -28,8 +28,8 @@ var ranks = []struct {
 	{"internal/sqlite", []string{"evidence"}},
 	{"evidence", nil},
 	{"evidence/memfs", []string{"evidence"}},
-	{"evidence/ext4", []string{"evidence", "evidence/jbd2", "internal/bin"}},
-	{"evidence/xfs", []string{"evidence", "evidence/xfs/xlog", "internal/bin"}},
+	{"evidence/ext4", []string{"evidence", "evidence/jbd2", "evidence/remains", "internal/bin"}},
+	{"evidence/xfs", []string{"evidence", "evidence/xfs/xlog", "evidence/remains", "internal/bin"}},
 	{"evidence/image/imagetest", []string{"..."}}, // runs the real tools, for tests alone
 	{"evidence/image/...", []string{"evidence", "internal/piece", "internal/bin"}},
 	{"evidence/volume/thin/thintest", nil}, // for tests alone
