@@ -220,7 +220,13 @@ func (u *ui) timeline(n *analyzer.Node, f *timelineFlags) error {
 	return u.writeFiles(u.outFiles, func(files []*os.File) error {
 		var outs []timeline.Output
 		for i, file := range files {
-			outs = append(outs, timeline.Output{W: file, Format: f.formats[i]})
+			out := timeline.Output{W: file, Format: f.formats[i]}
+			if out.Format != timeline.Plaso { // which is not written from one end to the other
+				early := newEarlyWriter(file)
+				defer early.Close()
+				out.W = early
+			}
+			outs = append(outs, out)
 		}
 		return u.writeTimeline(n, f, o, outs)
 	})

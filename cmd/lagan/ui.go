@@ -189,7 +189,9 @@ func (u *ui) write(f func(w io.Writer) error) error {
 		return w.Flush()
 	}
 	return u.writeFiles([]string{u.outFile}, func(files []*os.File) error {
-		w := bufio.NewWriterSize(files[0], 1<<20)
+		early := newEarlyWriter(files[0])
+		defer early.Close()
+		w := bufio.NewWriterSize(early, 1<<20)
 		if err := f(w); err != nil {
 			return err
 		}
