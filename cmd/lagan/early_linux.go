@@ -2,9 +2,11 @@ package main
 
 import (
 	"os"
-
-	"golang.org/x/sys/unix"
+	"syscall"
 )
+
+// syncFileRangeWrite is SYNC_FILE_RANGE_WRITE: to begin writing and not to wait (sync_file_range(2)).
+const syncFileRangeWrite = 2
 
 // beginStoring has the kernel begin to write a part of a file to its disk.
 func beginStoring(f *os.File, e extent) {
@@ -13,6 +15,6 @@ func beginStoring(f *os.File, e extent) {
 		return
 	}
 	_ = c.Control(func(fd uintptr) {
-		_ = unix.SyncFileRange(int(fd), e.off, e.n, unix.SYNC_FILE_RANGE_WRITE) // only a wish
+		_ = syscall.SyncFileRange(int(fd), e.off, e.n, syncFileRangeWrite) // only a wish
 	})
 }

@@ -232,11 +232,18 @@ func (u *ui) timeline(n *analyzer.Node, f *timelineFlags) error {
 	})
 }
 
+// sortMemory is how much memory sorting may take: what a disk of many files
+// leaves of the whole, at most what is of use and at least what sorts at all.
+func sortMemory(n *analyzer.Node) int64 {
+	const whole, most, least = 296 << 20, 160 << 20, 48 << 20
+	return min(max(whole-n.IndexSize(), least), most)
+}
+
 // writeTimeline writes the events to each output, and what was counted to
 // standard output.
 func (u *ui) writeTimeline(n *analyzer.Node, f *timelineFlags, o analyzer.TimelineOptions, outs []timeline.Output) error {
 	w, err := timeline.NewWriter(timeline.Options{
-		TempDir: u.tempDir, PlasoVersion: f.plaso, Filter: f.filter, Stats: f.stats || f.histogram, Progress: func(done, total int64) { u.progress("writing events", done, total) },
+		Memory: sortMemory(n), TempDir: u.tempDir, PlasoVersion: f.plaso, Filter: f.filter, Stats: f.stats || f.histogram, Progress: func(done, total int64) { u.progress("writing events", done, total) },
 	}, outs...)
 	if err != nil {
 		return err

@@ -47,7 +47,7 @@ func (f *FS) freed(agno uint32, yield func(evidence.DeletedInode, error) bool) b
 		return false
 	}
 	more := true
-	f.eachInode(agno, chunks, func(ino uint64, off int64, raw []byte, free bool, err error) bool {
+	f.eachInode(agno, chunks, nil, func(ino uint64, off int64, raw []byte, free bool, err error) bool {
 		if !free {
 			return true
 		}

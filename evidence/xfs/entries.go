@@ -16,8 +16,9 @@ const maxDirCache = 24 << 20
 // dirCache holds the data forks of the folders that a pass over the inodes met,
 // so that the pass over their blocks need not read all inodes again.
 type dirCache struct {
-	arena []byte
-	refs  map[uint64]dirRef
+	arena  []byte
+	refs   map[uint64]dirRef
+	blocks passedBlocks
 }
 
 type dirRef struct {
@@ -89,6 +90,7 @@ type entriesScan struct {
 	claimed blockSet
 	bad     map[uint64]int // blocks of a folder that are none of its own
 	want    []wanted
+	passed  passedBlocks
 	stopped bool
 }
 
@@ -98,6 +100,9 @@ func (f *FS) Entries(dirs []evidence.Ino) iter.Seq2[evidence.DirEntry, error] {
 	return func(yield func(evidence.DirEntry, error) bool) {
 		s := entriesScan{f: f, yield: yield, bad: make(map[uint64]int)}
 		cached := f.dirs.Swap(nil)
+		if cached != nil {
+			s.passed, cached.blocks = cached.blocks, passedBlocks{}
+		}
 		sorted := slices.Clone(dirs)
 		slices.Sort(sorted)
 		for _, ino := range slices.Compact(sorted) {
@@ -184,9 +189,13 @@ func (s *entriesScan) readWanted() {
 	slices.SortFunc(s.want, func(a, b wanted) int { return cmp.Compare(a.off, b.off) })
 	pieces := make([]piece, len(s.want))
 	for i, w := range s.want {
-		pieces[i] = piece{off: w.off, n: int(s.f.sb.blockSize) << s.f.sb.dirBlkLog, id: i}
+		n := int(s.f.sb.blockSize) << s.f.sb.dirBlkLog
+		pieces[i] = piece{off: w.off, n: n, id: i, have: s.passed.find(w.off, n)}
 	}
-	readAhead(s.f.dev, s.f.size, pieces, func(p piece, b []byte, err error) bool {
+	if len(s.want) < maxWanted { // the last that is wanted: the pieces alone hold the bytes now
+		s.passed = passedBlocks{}
+	}
+	readAhead(s.f.dev, s.f.size, pieces, nil, func(p piece, b []byte, err error) bool {
 		dir := s.want[p.id].dir
 		if s.bad[dir] > maxBadBlocks {
 			return true

@@ -21,21 +21,24 @@ const (
 
 // piece is a part of the device that a scan wants.
 type piece struct {
-	off int64
-	n   int
-	id  int // the caller's
+	off  int64
+	n    int
+	id   int    // the caller's
+	have []byte // its bytes, where they needn't be read
 }
 
 // stretch is one large read, and the pieces in it.
 type stretch struct {
 	pieces []piece
 	buf    []byte // from the first piece's offset on, as far as could be read
+	taken  bool   // the buffer, from those that are free
 }
 
 // readAhead reads the pieces, which are in the order of the device, in large
 // reads that run ahead in a goroutine of their own, and gives fn each in turn.
-// The bytes are valid during the call only. False ends the reading.
-func readAhead(r io.ReaderAt, size int64, pieces []piece, fn func(p piece, b []byte, err error) bool) {
+// The bytes are valid during the call only. False ends the reading. passed, where
+// it is not nil, is given what was read between two pieces, before the second.
+func readAhead(r io.ReaderAt, size int64, pieces []piece, passed func(off int64, b []byte), fn func(p piece, b []byte, err error) bool) {
 	reads := make(chan stretch)
 	free := make(chan []byte, readsAhead)
 	done := make(chan struct{})
@@ -48,12 +51,15 @@ func readAhead(r io.ReaderAt, size int64, pieces []piece, fn func(p piece, b []b
 		for len(pieces) > 0 {
 			s := stretch{pieces: pieces[:stretchLen(pieces)]}
 			pieces = pieces[len(s.pieces):]
-			select {
-			case s.buf = <-free:
-			case <-done:
-				return
+			if s.pieces[0].have == nil {
+				select {
+				case s.buf = <-free:
+				case <-done:
+					return
+				}
+				s.taken = true
+				s.read(r, size)
 			}
-			s.read(r, size)
 			select {
 			case reads <- s:
 			case <-done:
@@ -64,13 +70,25 @@ func readAhead(r io.ReaderAt, size int64, pieces []piece, fn func(p piece, b []b
 	defer reader.Wait()
 	defer close(done)
 	for s := range reads {
-		for _, p := range s.pieces {
+		for i, p := range s.pieces {
+			if p.have != nil {
+				s.pieces[i].have = nil // may be all that holds the memory
+				if !fn(p, p.have, nil) {
+					return
+				}
+				continue
+			}
+			if from, to := s.between(i); passed != nil && from < to {
+				passed(s.pieces[0].off+from, s.buf[from:to])
+			}
 			b, err := s.piece(r, size, p)
 			if !fn(p, b, err) {
 				return
 			}
 		}
-		free <- s.buf
+		if s.taken {
+			free <- s.buf
+		}
 	}
 }
 
@@ -78,8 +96,11 @@ func readAhead(r io.ReaderAt, size int64, pieces []piece, fn func(p piece, b []b
 func stretchLen(pieces []piece) int {
 	first := pieces[0].off
 	end := first + int64(pieces[0].n)
+	if pieces[0].have != nil {
+		return 1
+	}
 	for i, p := range pieces[1:] {
-		if p.off > end+readGap || p.off+int64(p.n) > first+readLargest || p.off < first {
+		if p.have != nil || p.off > end+readGap || p.off+int64(p.n) > first+readLargest || p.off < first {
 			return i + 1
 		}
 		end = max(end, p.off+int64(p.n))
@@ -109,6 +130,16 @@ func (s *stretch) read(r io.ReaderAt, size int64) {
 		s.buf = s.buf[:max(n, 0)]
 	}()
 	n, _ = r.ReadAt(s.buf, first)
+}
+
+// between returns the part of the buffer that lies before the i-th piece and
+// behind the one before.
+func (s *stretch) between(i int) (from, to int64) {
+	if i == 0 {
+		return 0, 0
+	}
+	first, last := s.pieces[0].off, s.pieces[i-1]
+	return last.off + int64(last.n) - first, min(s.pieces[i].off-first, int64(len(s.buf)))
 }
 
 // piece returns the bytes of p. Where the large read failed, what lies behind

@@ -130,7 +130,7 @@ func (h *history) folders() {
 	f := h.f
 	for agno := range f.groups() {
 		chunks, _ := f.chunks(agno)
-		f.eachInode(agno, chunks, func(ino uint64, off int64, raw []byte, free bool, err error) bool {
+		f.eachInode(agno, chunks, nil, func(ino uint64, off int64, raw []byte, free bool, err error) bool {
 			if err != nil || free || be.Uint16(raw) != magicInode || be.Uint16(raw[diMode:])&0o170000 != 0o040000 {
 				return true
 			}

@@ -105,7 +105,7 @@ func (s *scan) group(agno uint32) bool {
 		}
 	}
 	more := true
-	s.f.eachInode(agno, chunks, func(ino uint64, off int64, raw []byte, free bool, err error) bool {
+	s.f.eachInode(agno, chunks, func(off int64, b []byte) { s.dirs.blocks.keep(s.f, off, b) }, func(ino uint64, off int64, raw []byte, free bool, err error) bool {
 		switch {
 		case unlinked[ino] || s.f.hidden[ino]:
 		case err != nil:
@@ -122,7 +122,8 @@ func (s *scan) group(agno uint32) bool {
 }
 
 // eachInode reads the inodes of a group's chunks in disk order, free ones too.
-func (f *FS) eachInode(agno uint32, chunks []chunk, fn func(ino uint64, off int64, raw []byte, free bool, err error) bool) {
+// passed, where it is not nil, is given what was read between them.
+func (f *FS) eachInode(agno uint32, chunks []chunk, passed func(off int64, b []byte), fn func(ino uint64, off int64, raw []byte, free bool, err error) bool) {
 	pieces := make([]piece, len(chunks))
 	end := f.agOffset(agno) + int64(f.sb.agLength(agno))<<f.sb.blockLog
 	for i, c := range chunks {
@@ -131,7 +132,7 @@ func (f *FS) eachInode(agno uint32, chunks []chunk, fn func(ino uint64, off int6
 		pieces[i] = piece{off: off, n: int(min(int64(inodesChunk)<<f.sb.inodeLog, end-off)), id: i}
 	}
 	size := int(f.sb.inodeSize)
-	readAhead(f.dev, f.size, pieces, func(p piece, b []byte, err error) bool {
+	readAhead(f.dev, f.size, pieces, passed, func(p piece, b []byte, err error) bool {
 		c := chunks[p.id]
 		for n := range inodesChunk {
 			if !c.made(n) || (n+1)*size > p.n {
@@ -303,7 +304,7 @@ func (s *scan) prefetch(out []outside) {
 	if len(pieces) < 2 {
 		return
 	}
-	readAhead(s.f.dev, s.f.size, pieces, func(p piece, b []byte, err error) bool {
+	readAhead(s.f.dev, s.f.size, pieces, nil, func(p piece, b []byte, err error) bool {
 		if err == nil && p.n > 0 {
 			s.f.cache.put(p.off/pageSize, b)
 		}
