@@ -8,7 +8,7 @@
 //	go run ./scripts/mutants -run ext4 -from 1234 -n 1 -v
 //
 // The last line is "N mutants, M findings"; the exit status is 1 with findings.
-// Tools that make some of the seeds: qemu-utils ewf-tools sqlite3 fdisk gdisk.
+// Tools that make some of the seeds: qemu-utils ewf-tools sqlite3 fdisk tar xz-utils bzip2 lz4 zstd, and as root xfsprogs.
 package main
 
 import (

