@@ -92,7 +92,7 @@ func readMembers(m *mutant, told func(error)) {
 		told(err)
 		parts = append(parts, found...)
 	}
-	made, _ := volume.Assemble(parts, told)
+	made := volume.Assemble(parts, told).Made
 	block := make([]byte, 64<<10)
 	for _, v := range made {
 		for _, at := range []int64{0, v.Size / 2, v.Size - int64(len(block))} {
