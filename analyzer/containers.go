@@ -54,6 +54,7 @@ func (n *Node) listContainers() []*Container {
 				if docker.InContainerd(&c) {
 					c.Rootfs = n.inContainerd(s, &c)
 				}
+				relocate(s, &c)
 				out = append(out, &Container{Container: c, store: s})
 			}
 			return nil

@@ -23,7 +23,8 @@ func (n *Node) layout() []mountEntry {
 		as("Bottlerocket's layout", mountEntry{source: "PARTLABEL=BOTTLEROCKET-DATA", where: "/local"},
 			mountEntry{source: "/local/var", where: "/var", options: bind},
 			mountEntry{source: "/local/opt", where: "/opt", options: bind},
-			mountEntry{source: "/local/mnt", where: "/mnt", options: bind})
+			mountEntry{source: "/local/mnt", where: "/mnt", options: bind},
+			mountEntry{source: "PARTLABEL=BOTTLEROCKET-PRIVATE", where: "/var/lib/bottlerocket"})
 	}
 	if n.hasPartition("STATE") && n.hasPartition("ROOT-A") { // Container-Optimized OS: chromeos_startup
 		as("Container-Optimized OS' layout", mountEntry{source: "PARTLABEL=STATE", where: "/mnt/stateful_partition"},

@@ -19,14 +19,16 @@ import (
 // objects is what a node has beside containers and images, each read when it is
 // asked for.
 type objects struct {
-	kubelet  sync.Once
-	state    *kubernetes.State
-	podsOnce sync.Once
-	pods     []*Pod
-	styled   map[styledTree]evidence.FS
-	opened   map[layerKey]openedImage
-	thin     map[layerKey]*thin.Pool // in files, by that of the metadata
-	numbered map[evidence.FS]uint64
+	kubelet    sync.Once
+	systemOnce sync.Once
+	system     System
+	state      *kubernetes.State
+	podsOnce   sync.Once
+	pods       []*Pod
+	styled     map[styledTree]evidence.FS
+	opened     map[layerKey]openedImage
+	thin       map[layerKey]*thin.Pool // in files, by that of the metadata
+	numbered   map[evidence.FS]uint64
 }
 
 // DataVolume is a volume of a runtime or a pod with the containers that mount it.
@@ -57,7 +59,7 @@ func (n *Node) kubernetes() *kubernetes.State {
 			return
 		}
 		n.guard(0, "kubelet", func() error {
-			s, err := kubernetes.Read(n.Tree, n.Tree.Root())
+			s, err := kubernetes.Read(n.Tree, n.Tree.Root(), n.nestedVars()...)
 			if s != nil {
 				n.objects.state = s
 			}
@@ -190,16 +192,9 @@ func (n *Node) DataVolumes() []*DataVolume {
 			out = append(out, &DataVolume{Volume: v, store: Store{Tree: n.Tree}})
 		}
 	}
-	at := make(map[string][]*Container)
-	for _, c := range n.Containers() {
-		for _, m := range c.Mounts {
-			if m.Source != "" {
-				at[m.Source] = append(at[m.Source], c)
-			}
-		}
-	}
+	at := n.mounters()
 	for _, v := range out {
-		for _, c := range at[v.Mountpoint] {
+		for _, c := range at.of(v) {
 			if c.store.Volume == v.store.Volume && !slices.Contains(v.Containers, c.ID) {
 				v.Containers = append(v.Containers, c.ID)
 			}

@@ -220,10 +220,29 @@ func (b *podBuilder) fromCNI() {
 		}
 	}
 	for _, l := range state.Leases {
-		if p := sandboxes[l.Container]; p != nil && len(p.IP) == 0 {
+		p := sandboxes[l.Container]
+		if p == nil && l.Pod != "" {
+			p = b.pod(b.uidOf(l.Namespace, l.Pod), l.Namespace, l.Pod, "cni")
+			p.ID = firstOf(p.ID, l.Container)
+		}
+		if p != nil && len(p.IP) == 0 {
 			p.IP = []string{l.IP}
 		}
 	}
+}
+
+// uidOf returns the UID of the pod of a name where there is one alone.
+func (b *podBuilder) uidOf(namespace, name string) string {
+	uid := ""
+	for _, p := range b.all {
+		if p.Namespace == namespace && p.Name == name {
+			if uid != "" {
+				return ""
+			}
+			uid = p.UID
+		}
+	}
+	return uid
 }
 
 // fromManifests joins static pods: the kubelet calls one by its manifest's name,

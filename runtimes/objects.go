@@ -91,7 +91,8 @@ type Volume struct {
 	Labels     map[string]string
 	Options    map[string]string
 	Anonymous  bool
-	Pod        Pod // of a pod's volume
+	Pod        Pod      // of a pod's volume
+	Entries    []string // the names at its top, of a pod's volume: the keys of a Secret or ConfigMap
 	// Problem says what of the volume is missing: its record or its folder.
 	Problem string
 }

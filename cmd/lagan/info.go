@@ -99,7 +99,11 @@ type systemRecord struct {
 	Hostname   string `json:"hostname,omitempty"`
 	MachineID  string `json:"machine_id,omitempty"`
 	Node       string `json:"node_name,omitempty"`
+	Cluster    string `json:"cluster,omitempty"`
+	Server     string `json:"api_server,omitempty"`
 	Kubernetes string `json:"kubernetes,omitempty"`
+	// From names where the node, the cluster and the server were read.
+	From map[string]string `json:"from,omitempty"`
 }
 
 type storeRecord struct {
@@ -128,7 +132,7 @@ func (u *ui) infoRecord(n *analyzer.Node, hash bool) (*infoRecord, error) {
 		r.Mounts = append(r.Mounts, mountRecord(m))
 	}
 	s := n.System()
-	r.System = systemRecord{OS: s.OS, Hostname: s.Hostname, MachineID: s.MachineID, Node: s.NodeName, Kubernetes: s.Kubernetes}
+	r.System = systemRecord{OS: s.OS, Hostname: s.Hostname, MachineID: s.MachineID, Node: s.NodeName, Cluster: s.Cluster, Server: s.Server, Kubernetes: s.Kubernetes, From: s.From}
 	for _, s := range n.Summaries() {
 		r.Runtimes = append(r.Runtimes, storeRecord{string(s.Runtime), s.Path, s.Volume, string(s.Found), s.Containers, s.Sandboxes, s.Images})
 	}
@@ -184,7 +188,7 @@ func (r *infoRecord) print(w io.Writer) error {
 	fmt.Fprintln(w)
 	for _, f := range [...]struct{ name, value string }{
 		{"system", r.System.OS}, {"hostname", r.System.Hostname}, {"machine id", r.System.MachineID},
-		{"node name", r.System.Node}, {"kubernetes", r.System.Kubernetes},
+		{"node name", r.System.Node}, {"kubernetes", r.System.Kubernetes}, {"cluster", r.System.Cluster}, {"API server", r.System.Server},
 	} {
 		if f.value != "" {
 			fmt.Fprintf(w, "%-11s%s\n", f.name, text.ForTerminal(f.value))

@@ -81,6 +81,8 @@ type podVolume struct {
 	Name       string `json:"name"`
 	Kind       string `json:"kind"`
 	Mountpoint string `json:"mountpoint"`
+	// Entries are the names at its top: the keys of a Secret or ConfigMap.
+	Entries []string `json:"entries,omitempty"`
 }
 
 func newPodRecord(p *analyzer.Pod) *podRecord {
@@ -105,7 +107,10 @@ func newPodRecord(p *analyzer.Pod) *podRecord {
 		r.Sandboxes = append(r.Sandboxes, s.ID)
 	}
 	for _, v := range p.Volumes {
-		r.Volumes = append(r.Volumes, podVolume{v.Name, v.Driver, v.Mountpoint})
+		r.Volumes = append(r.Volumes, podVolume{v.Name, v.Driver, v.Mountpoint, v.Entries})
+	}
+	for _, v := range p.HostVolumes() {
+		r.Volumes = append(r.Volumes, podVolume{v.Name, v.Driver, v.Mountpoint, nil})
 	}
 	return r
 }

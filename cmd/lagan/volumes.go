@@ -13,8 +13,9 @@ func newVolumesCommand(u *ui) *cobra.Command {
 		verb: verb{
 			use:   "volumes EVIDENCE",
 			short: "list the volumes of every runtime and pod",
-			long: `List the named volumes of Docker and Podman and the volumes of pods below the kubelet's folder, with the
-containers that mount them. (The volumes of the disk are in info.)
+			long: `List the named volumes of Docker and Podman, the volumes of pods below the kubelet's folder with the
+names in them, and the folders of the node that pods mount (host-path), each with the containers that mount it.
+(The volumes of the disk are in info.)
 `,
 			examples: `
   lagan volumes node.img.zst
@@ -25,7 +26,7 @@ containers that mount them. (The volumes of the disk are in info.)
 		choose: []string{"since", "pod", "namespace"},
 		records: func(n *analyzer.Node, _ *selection) ([]record, error) {
 			var out []record
-			for _, v := range n.DataVolumes() {
+			for _, v := range append(n.DataVolumes(), n.HostVolumes()...) {
 				out = append(out, newDataVolumeRecord(v))
 			}
 			return out, nil
@@ -44,6 +45,7 @@ type dataVolumeRecord struct {
 	PodName      string            `json:"pod_name,omitempty"`
 	PodNamespace string            `json:"pod_namespace,omitempty"`
 	PodUID       string            `json:"pod_uid,omitempty"`
+	Entries      []string          `json:"entries,omitempty"`
 	Labels       map[string]string `json:"labels,omitempty"`
 	Options      map[string]string `json:"options,omitempty"`
 	Problem      string            `json:"problem,omitempty"`
@@ -53,7 +55,7 @@ type dataVolumeRecord struct {
 func newDataVolumeRecord(v *analyzer.DataVolume) *dataVolumeRecord {
 	return &dataVolumeRecord{
 		Name: v.Name, Driver: v.Driver, Runtime: string(v.Runtime), Mountpoint: v.Mountpoint, Created: formatTime(v.Created), Anonymous: v.Anonymous,
-		Containers: v.Containers, PodName: v.Pod.Name, PodNamespace: v.Pod.Namespace, PodUID: v.Pod.UID, Labels: v.Labels, Options: v.Options,
+		Containers: v.Containers, PodName: v.Pod.Name, PodNamespace: v.Pod.Namespace, PodUID: v.Pod.UID, Entries: v.Entries, Labels: v.Labels, Options: v.Options,
 		Problem: v.Problem, DataRoot: v.StorePath,
 	}
 }
@@ -64,7 +66,7 @@ func (r *dataVolumeRecord) traits(*analyzer.Infra) traits {
 
 var dataVolumeColumns = columns{
 	table: []string{"NAME", "DRIVER", "RUNTIME", "CONTAINERS", "POD", "MOUNTPOINT"},
-	wide: []string{"name", "driver", "runtime", "mountpoint", "created", "anonymous", "containers", "pod_name", "pod_namespace", "pod_uid", "labels", "options",
+	wide: []string{"name", "driver", "runtime", "mountpoint", "created", "anonymous", "containers", "pod_name", "pod_namespace", "pod_uid", "entries", "labels", "options",
 		"problem", "data_root"},
 }
 
@@ -72,7 +74,7 @@ func (r *dataVolumeRecord) appendJSON(dst []byte) ([]byte, error) { return appen
 
 func (r *dataVolumeRecord) row(wide bool) []string {
 	if wide {
-		return []string{r.Name, r.Driver, r.Runtime, r.Mountpoint, r.Created, fmt.Sprint(r.Anonymous), joinTexts(r.Containers), r.PodName, r.PodNamespace, r.PodUID,
+		return []string{r.Name, r.Driver, r.Runtime, r.Mountpoint, r.Created, fmt.Sprint(r.Anonymous), joinTexts(r.Containers), r.PodName, r.PodNamespace, r.PodUID, joinTexts(r.Entries),
 			joinLabels(r.Labels), joinLabels(r.Options), r.Problem, r.DataRoot}
 	}
 	pod := firstText(r.PodName, r.PodUID)

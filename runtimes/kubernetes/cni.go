@@ -99,8 +99,9 @@ func (r *reader) networks(dir string) {
 		Type   string `json:"type"`
 		Bridge string `json:"bridge"`
 		IPAM   struct {
-			Subnet string `json:"subnet"`
-			Ranges [][]struct {
+			Subnet  string `json:"subnet"`
+			DataDir string `json:"dataDir"`
+			Ranges  [][]struct {
 				Subnet  string `json:"subnet"`
 				Gateway string `json:"gateway"`
 			} `json:"ranges"`
@@ -133,6 +134,9 @@ func (r *reader) networks(dir string) {
 		for i, p := range append([]plugin{doc.plugin}, doc.Plugins...) {
 			if n.Driver == "" && i < 2 {
 				n.Driver, n.Interface = p.Type, p.Bridge
+			}
+			if dir := p.IPAM.DataDir; strings.HasPrefix(dir, "/") && !slices.Contains(r.dataDirs, dir) {
+				r.dataDirs = append(r.dataDirs, dir)
 			}
 			if p.IPAM.Subnet != "" {
 				n.Subnets = append(n.Subnets, runtimes.Subnet{Subnet: p.IPAM.Subnet})
@@ -168,7 +172,11 @@ func (r *reader) connect() {
 	for _, l := range r.s.Leases {
 		n := at(l.Network)
 		if !slices.ContainsFunc(n.Endpoints, func(e runtimes.Endpoint) bool { return e.Container == l.Container }) {
-			n.Endpoints = append(n.Endpoints, runtimes.Endpoint{Container: l.Container, Interface: l.Interface, Addresses: []string{l.IP}})
+			e := runtimes.Endpoint{Container: l.Container, Interface: l.Interface, Addresses: []string{l.IP}}
+			if l.Pod != "" {
+				e.Name = l.Namespace + "/" + l.Pod
+			}
+			n.Endpoints = append(n.Endpoints, e)
 		}
 	}
 }

@@ -24,13 +24,25 @@ const (
 // what it did: pkg/kubelet/kubelet_getters.go, pkg/kubelet/apis/config; the
 // distributions' own places; libcni/api.go and plugins/ipam/host-local of CNI.
 var (
-	kubeletRoots  = []string{"/var/lib/kubelet", "/var/lib/k0s/kubelet", "/var/snap/microk8s/common/var/lib/kubelet", "/lib/kubelet"}
-	manifestDirs  = []string{"/etc/kubernetes/manifests", "/var/lib/rancher/k3s/agent/pod-manifests", "/var/lib/rancher/rke2/agent/pod-manifests"}
-	configFiles   = []string{"/var/lib/kubelet/config.yaml", "/etc/kubernetes/kubelet/config.yaml", "/etc/kubernetes/kubelet-config.yaml"}
+	kubeletRoots = []string{"/var/lib/kubelet", "/var/lib/k0s/kubelet", "/var/snap/microk8s/common/var/lib/kubelet", "/lib/kubelet"}
+	manifestDirs = []string{
+		"/etc/kubernetes/manifests", "/etc/kubernetes/static-pods", "/etc/kubelet.d",
+		"/var/lib/rancher/k3s/agent/pod-manifests", "/var/lib/rancher/rke2/agent/pod-manifests",
+	}
+	configFiles = []string{
+		"/var/lib/kubelet/config.yaml", "/etc/kubernetes/kubelet-config.yaml",
+		"/etc/kubernetes/kubelet/config.yaml", "/etc/kubernetes/kubelet/config", // Bottlerocket
+		"/etc/kubernetes/kubelet/kubelet-config.json", "/etc/kubernetes/kubelet/config.json", "/etc/kubernetes/kubelet/config.json.d/00-nodeadm.conf", // EKS
+		"/etc/kubernetes/kubelet.conf",         // OpenShift; elsewhere it is a kubeconfig
+		"/home/kubernetes/kubelet-config.yaml", // GKE
+		"/etc/default/kubeletconfig.json",      // AKS
+		"/var/lib/k0s/kubelet-config.yaml", "/var/lib/k0s/kubelet/config.yaml",
+		"/var/lib/rancher/k3s/agent/etc/kubelet.conf.d/00-k3s-defaults.conf", "/var/lib/rancher/rke2/agent/etc/kubelet.conf.d/00-rke2-defaults.conf",
+	}
 	logDirs       = []string{"/var/log/pods", "/log/pods"}
 	cniResultDirs = []string{"/var/lib/cni/results", "/var/lib/cni/cache/results"}
 	cniNetworks   = []string{"/var/lib/cni/networks"}
-	cniConfigs    = []string{"/etc/cni/net.d", "/var/lib/rancher/k3s/agent/etc/cni/net.d", "/var/snap/microk8s/current/args/cni-network"}
+	cniConfigs    = []string{"/etc/cni/net.d", "/etc/kubernetes/cni/net.d", "/var/lib/rancher/k3s/agent/etc/cni/net.d", "/var/lib/rancher/rke2/agent/etc/cni/net.d", "/var/snap/microk8s/current/args/cni-network"}
 )
 
 // Bounds: a kubelet runs some hundred pods, and keeps folders of as many more.
@@ -83,29 +95,30 @@ type Result struct {
 	Gateway                  string
 }
 
-// Lease is an address that host-local gave out.
+// Lease is an address that a plugin's address management gave out.
 type Lease struct {
 	File, Network, Container, Interface, IP string
+	Namespace, Pod                          string // where the plugin notes them
 }
 
 // Read reads what the node's files tell of pods. What could not be read is the
-// error, beside everything else.
-func Read(fsys evidence.FS, root evidence.Ino) (*State, error) {
-	r := &reader{fsys: node.Cached(fsys), root: root, s: &State{}}
-	roots, err := node.Flags(fsys, root, "kubelet.service", []string{"/var/lib/kubelet/kubeadm-flags.env", "/etc/default/kubelet", "/etc/sysconfig/kubelet"}, "--root-dir")
-	r.fail(err)
+// error, beside everything else. vars are folders that are the /var of a node
+// within the node, as kind and minikube have them in volumes of Docker's.
+func Read(fsys evidence.FS, root evidence.Ino, vars ...string) (*State, error) {
+	r := &reader{fsys: node.Cached(fsys), root: root, s: &State{}, vars: vars}
+	roots, configs, manifests := r.configured()
 	for _, dir := range r.distinct(append(roots, kubeletRoots...)) {
 		r.kubelet(dir)
 	}
 	for _, dir := range r.distinct(logDirs) {
 		r.logs(dir)
 	}
-	manifests := manifestDirs
-	for _, f := range configFiles {
+	manifests = append(manifestDirs[:len(manifestDirs):len(manifestDirs)], manifests...)
+	for _, f := range append(configs, configFiles...) {
 		raw, err := node.Read(fsys, root, f)
 		r.fail(err)
-		if dir := node.YAMLValue(string(raw), "staticPodPath"); strings.HasPrefix(dir, "/") {
-			manifests = append(manifests[:len(manifests):len(manifests)], dir)
+		if dir := node.Flatten(string(raw)).Text("staticPodPath"); strings.HasPrefix(dir, "/") {
+			manifests = append(manifests, dir)
 		}
 	}
 	for _, dir := range r.distinct(manifests) {
@@ -114,21 +127,46 @@ func Read(fsys evidence.FS, root evidence.Ino) (*State, error) {
 	for _, dir := range r.distinct(cniResultDirs) {
 		r.results(dir)
 	}
-	for _, dir := range r.distinct(cniNetworks) {
-		r.leases(dir)
-	}
 	for _, dir := range r.distinct(cniConfigs) {
 		r.networks(dir)
+	}
+	for _, dir := range r.distinct(append(cniNetworks[:len(cniNetworks):len(cniNetworks)], r.dataDirs...)) {
+		r.leases(dir)
+	}
+	r.awsLeases(awsIPAM)
+	for _, dir := range r.distinct(ciliumStates) {
+		r.cilium(dir)
 	}
 	r.connect()
 	return r.s, errors.Join(r.failed...)
 }
 
+// configured returns what the kubelet's flags name: its root, its configuration, the folder of static pods.
+func (r *reader) configured() (roots, configs, manifests []string) {
+	for _, unit := range services {
+		for flag, out := range map[string]*[]string{"--root-dir": &roots, "--config": &configs, "--pod-manifest-path": &manifests} {
+			if flag == "--config" && unit != services[0] {
+				continue // the distribution's own configuration
+			}
+			dirs, err := node.Flags(r.fsys, r.root, unit, kubeletFiles, flag)
+			r.fail(err)
+			for _, dir := range dirs {
+				if !slices.Contains(*out, dir) {
+					*out = append(*out, dir)
+				}
+			}
+		}
+	}
+	return roots, configs, manifests
+}
+
 type reader struct {
-	fsys   evidence.FS
-	root   evidence.Ino
-	s      *State
-	failed []error
+	fsys     evidence.FS
+	root     evidence.Ino
+	s        *State
+	failed   []error
+	vars     []string
+	dataDirs []string // where configurations of CNI have host-local keep its leases
 }
 
 func (r *reader) fail(err error) {
@@ -137,7 +175,17 @@ func (r *reader) fail(err error) {
 	}
 }
 
+// distinct returns the folders that are there, also below what is the /var of a
+// node within the node.
 func (r *reader) distinct(dirs []string) []string {
+	dirs = dirs[:len(dirs):len(dirs)]
+	for _, nested := range r.vars {
+		for _, dir := range dirs {
+			if rest, ok := strings.CutPrefix(dir, "/var/"); ok {
+				dirs = append(dirs, path.Join(nested, rest))
+			}
+		}
+	}
 	return node.Distinct(r.fsys, r.root, dirs, func(string) bool { return true })
 }
 
@@ -195,6 +243,12 @@ func (r *reader) kubelet(root string) {
 				p.Volumes = append(p.Volumes, r.volume(&p, plugin, name))
 			}
 		}
+		for _, plugin := range r.names(p.Dir + "/volumeDevices") {
+			for _, name := range r.names(p.Dir + "/volumeDevices/" + plugin) { // a link to the device: nothing of it is in a folder
+				p.Volumes = append(p.Volumes, runtimes.Volume{Runtime: Kubelet, StorePath: root, Name: name, Driver: strings.TrimPrefix(plugin, "kubernetes.io~") + " device",
+					Mountpoint: p.Dir + "/volumeDevices/" + plugin + "/" + name, Pod: runtimes.Pod{UID: p.UID}})
+			}
+		}
 		r.s.Pods = append(r.s.Pods, p)
 	}
 }
@@ -231,7 +285,23 @@ func (r *reader) volume(p *PodDir, plugin, name string) runtimes.Volume {
 			v.Created = info.Btime
 		}
 	}
+	v.Entries = r.entries(v.Mountpoint)
 	return v
+}
+
+// maxEntries bounds the names of a volume that are told: a Secret or ConfigMap has a few keys.
+const maxEntries = 64
+
+// entries are the names at the top of a volume, without those by which the
+// kubelet replaces all files at once (pkg/volume/util/atomic_writer.go).
+func (r *reader) entries(dir string) []string {
+	var out []string
+	for _, name := range r.names(dir) {
+		if !strings.HasPrefix(name, "..") && len(out) < maxEntries {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 // logs reads /var/log/pods: <namespace>_<pod>_<uid>/<container>/<n>.log, before

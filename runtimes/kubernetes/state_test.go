@@ -3,6 +3,7 @@ package kubernetes_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -75,6 +76,98 @@ func TestRead(t *testing.T) {
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// TestPlaces has what the distributions keep elsewhere than the kubelet would.
+func TestPlaces(t *testing.T) {
+	id := strings.Repeat("b", 64)
+	result := `{"containerId":"` + id + `","ifName":"eth0","networkName":"net","result":{"ips":[{"address":"10.0.0.9/24"}]}}`
+	manifest := "metadata:\n  name: s\nspec: {}\n"
+	for _, c := range []struct {
+		name  string
+		files map[string]string
+		vars  []string
+		want  string
+	}{
+		{"kubeadm", map[string]string{"var/lib/kubelet/pods/" + uid + "/x": "", "etc/kubernetes/manifests/s.yaml": manifest, "var/lib/cni/results/r": result},
+			nil, "pod /var/lib/kubelet/pods/" + uid + " static /etc/kubernetes/manifests/s.yaml result 10.0.0.9/24"},
+		{"EKS AL2", map[string]string{"etc/kubernetes/kubelet/kubelet-config.json": `{"kind":"KubeletConfiguration","staticPodPath":"/srv/static"}`, "srv/static/s.yaml": manifest}, nil, "static /srv/static/s.yaml"},
+		{"OpenShift", map[string]string{"etc/kubernetes/kubelet.conf": "kind: KubeletConfiguration\nstaticPodPath: /etc/kubernetes/manifests2\n", "etc/kubernetes/manifests2/s.yaml": manifest, "etc/kubernetes/cni/net.d/x.conf": `{"name":"ovn","type":"ovn-k8s-cni-overlay"}`}, nil,
+			"static /etc/kubernetes/manifests2/s.yaml network ovn"},
+		{"Bottlerocket", map[string]string{"etc/kubernetes/static-pods/s.yaml": manifest}, nil, "static /etc/kubernetes/static-pods/s.yaml"},
+		{"a flag", map[string]string{"etc/default/kubelet": "KUBELET_EXTRA_ARGS=\"--root-dir=/data/kubelet --pod-manifest-path=/data/static --config=/data/kubelet.yaml\"", "data/kubelet/pods/" + uid + "/x": "", "data/static/s.yaml": manifest,
+			"data/kubelet.yaml": "staticPodPath: /data/more", "data/more/m.yaml": manifest}, nil, "pod /data/kubelet/pods/" + uid + " static /data/static/s.yaml static /data/more/m.yaml"},
+		{"k3s", map[string]string{"var/lib/rancher/k3s/agent/pod-manifests/s.yaml": manifest, "var/lib/rancher/k3s/agent/etc/cni/net.d/10-flannel.conflist": `{"name":"cbr0","plugins":[{"type":"flannel"}]}`}, nil, "static /var/lib/rancher/k3s/agent/pod-manifests/s.yaml network cbr0"},
+		{"k0s", map[string]string{"var/lib/k0s/kubelet/pods/" + uid + "/x": ""}, nil, "pod /var/lib/k0s/kubelet/pods/" + uid},
+		{"MicroK8s", map[string]string{"var/snap/microk8s/common/var/lib/kubelet/pods/" + uid + "/x": "", "var/snap/microk8s/current/args/cni-network/cni.yaml.conflist": `{"name":"k8s-pod-network","plugins":[{"type":"calico"}]}`}, nil,
+			"pod /var/snap/microk8s/common/var/lib/kubelet/pods/" + uid + " network k8s-pod-network"},
+		{"kind, in a volume of Docker's", map[string]string{"var/lib/docker/volumes/v/_data/lib/kubelet/pods/" + uid + "/x": "", "var/lib/docker/volumes/v/_data/lib/cni/results/r": result}, []string{"/var/lib/docker/volumes/v/_data"},
+			"pod /var/lib/docker/volumes/v/_data/lib/kubelet/pods/" + uid + " result 10.0.0.9/24"},
+		{"a volume that is /var", map[string]string{"lib/kubelet/pods/" + uid + "/x": "", "log/pods/ns_n_" + uid + "/c/0.log": ""}, nil, "pod /lib/kubelet/pods/" + uid + " logs n"},
+		{"leases elsewhere", map[string]string{"etc/cni/net.d/a.conf": `{"name":"gke","type":"ptp","ipam":{"type":"host-local","dataDir":"/data/leases"}}`, "data/leases/gke/10.4.0.2": id + "\neth0"}, nil, "lease gke 10.4.0.2 / network gke"},
+		{"VPC CNI", map[string]string{"run/aws-node/ipam.json": `{"version":"vpc-cni-ipam/1","allocations":[{"networkName":"aws-cni","containerID":"` + id + `","ifName":"eth0","ipv4":"10.0.5.6","allocationTimestamp":1,"metadata":{"k8sPodNamespace":"shop","k8sPodName":"cart"}},{"ipv4":"bad"}]}`}, nil,
+			"lease aws-cni 10.0.5.6 shop/cart network aws-cni"},
+		{"Cilium", map[string]string{"run/cilium/state/2104/ep_config.json": `{"ID":2104,"ContainerID":"` + id + `","K8sPodName":"cart","K8sNamespace":"shop","IPv6":"","IPv4":"10.244.1.7"}`, "run/cilium/state/globals/x": ""}, nil,
+			"lease cilium 10.244.1.7 shop/cart network cilium"},
+	} {
+		fsys := treetest.New(treetest.Files(c.files))
+		s, err := kubernetes.Read(fsys, fsys.Root(), c.vars...)
+		if err != nil {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		var got []string
+		for _, p := range s.Pods {
+			got = append(got, "pod "+p.Dir)
+		}
+		for _, l := range s.Logs {
+			got = append(got, "logs "+l.Name)
+		}
+		for _, m := range s.Manifests {
+			got = append(got, "static "+m.File)
+		}
+		for _, r := range s.Results {
+			got = append(got, "result "+strings.Join(r.IP, " "))
+		}
+		for _, l := range s.Leases {
+			got = append(got, "lease "+l.Network+" "+l.IP+" "+l.Namespace+"/"+l.Pod)
+		}
+		for _, n := range s.Networks {
+			if len(s.Results) == 0 {
+				got = append(got, "network "+n.Name)
+			}
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%s:\n got %s\nwant %s", c.name, strings.Join(got, " "), c.want)
+		}
+	}
+}
+
+// TestVolumes has a pod's volumes of each kind, with the names in them.
+func TestVolumes(t *testing.T) {
+	const pod = "var/lib/kubelet/pods/" + uid + "/"
+	fsys := treetest.New(treetest.Files(map[string]string{
+		pod + "volumes/kubernetes.io~secret/db/..data/password":         "x",
+		pod + "volumes/kubernetes.io~secret/db/password":                "x",
+		pod + "volumes/kubernetes.io~configmap/conf/a.ini":              "",
+		pod + "volumes/kubernetes.io~projected/kube-api-access-x/token": "",
+		pod + "volumes/kubernetes.io~empty-dir/tmp/.x/y":                "",
+		pod + "volumes/kubernetes.io~csi/pvc-1/vol_data.json":           `{"driverName":"ebs.csi.aws.com"}`,
+		pod + "volumes/kubernetes.io~csi/pvc-1/mount/db/f":              "",
+		pod + "volumes/kubernetes.io~nfs/share/f":                       "",
+		pod + "volumeDevices/kubernetes.io~csi/pvc-2":                   "",
+	}))
+	s, err := kubernetes.Read(fsys, fsys.Root())
+	if err != nil || len(s.Pods) != 1 {
+		t.Fatal(s, err)
+	}
+	var got []string
+	for _, v := range s.Pods[0].Volumes {
+		got = append(got, fmt.Sprint(v.Driver, " ", v.Name, v.Entries))
+	}
+	slices.Sort(got)
+	if want := "configmap conf[a.ini], csi device pvc-2[], csi pvc-1[db], empty-dir tmp[.x], nfs share[f], projected kube-api-access-x[token], secret db[password]"; strings.Join(got, ", ") != want {
+		t.Errorf("%s\nwant %s", strings.Join(got, ", "), want)
 	}
 }
 

@@ -49,9 +49,15 @@ func Entries(fsys evidence.FS, node evidence.Ino, dir string) []string {
 // unitDirs are systemd's folders of units, the strongest first: systemd.unit(5).
 var unitDirs = []string{"/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"}
 
-// Flags returns the values that the unit's command line (drop-ins included) and
+// Flags returns the paths that the unit's command line (drop-ins included) and
 // the given environment files give to the named flags ("--root"), in the order of reading.
 func Flags(fsys evidence.FS, node evidence.Ino, unit string, environment []string, flags ...string) ([]string, error) {
+	all, err := Values(fsys, node, unit, environment, flags...)
+	return slices.DeleteFunc(all, func(v string) bool { return !strings.HasPrefix(v, "/") }), err
+}
+
+// Values is Flags for values of any kind.
+func Values(fsys evidence.FS, node evidence.Ino, unit string, environment []string, flags ...string) ([]string, error) {
 	var files []string
 	for _, dir := range unitDirs {
 		files = append(files, dir+"/"+unit)
@@ -83,7 +89,7 @@ func flagValues(text string, flags []string) []string {
 		if strings.HasPrefix(line, "#") || strings.HasPrefix(line, ";") {
 			continue
 		}
-		words := strings.FieldsFunc(line, func(r rune) bool { return r == ' ' || r == '\t' || r == '"' || r == '\'' })
+		words := Words(line)
 		for i, w := range words {
 			if j := strings.Index(w, "=-"); j > 0 {
 				w = w[j+1:] // DOCKER_OPTS=--data-root=...
@@ -95,12 +101,17 @@ func flagValues(text string, flags []string) []string {
 			if !ok && i+1 < len(words) {
 				value = words[i+1]
 			}
-			if strings.HasPrefix(value, "/") {
+			if value != "" && !strings.HasPrefix(value, "-") {
 				out = append(out, value)
 			}
 		}
 	}
 	return out
+}
+
+// Words splits a line at blanks and quotes.
+func Words(line string) []string {
+	return strings.FieldsFunc(line, func(r rune) bool { return r == ' ' || r == '\t' || r == '\n' || r == '\r' || r == '"' || r == '\'' })
 }
 
 // Homes returns the home folders of the node's users: root's, those of

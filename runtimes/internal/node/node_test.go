@@ -58,7 +58,7 @@ func TestFlagValues(t *testing.T) {
 		"OPTIONS='--selinux-enabled --graph=/d'\n":                        {"/d"},
 		"#--data-root=/e\n;--data-root=/e\n":                              nil,
 		"ExecStart=/usr/bin/dockerd --data-root\n":                        nil,
-		"ExecStart=/usr/bin/dockerd --data-root relative --data-root=../": nil,
+		"ExecStart=/usr/bin/dockerd --data-root relative --data-root=../": {"relative", "../"},
 		"ExecStart=/usr/bin/dockerd --data-rooted=/f":                     nil,
 	} {
 		if got := flagValues(text, []string{"--data-root", "--graph"}); !slices.Equal(got, want) {
