@@ -141,14 +141,35 @@ func (n *Node) listImages() []*Image {
 		})
 	}
 	slices.SortStableFunc(out, func(a, b *Image) int { return strings.Compare(a.sortKey(), b.sortKey()) })
-	for _, i := range out {
-		for _, c := range n.Containers() {
-			if i.made(c) {
-				i.Containers = append(i.Containers, c.ID)
+	n.matchContainers(out)
+	return out
+}
+
+// matchContainers gives each image the containers made from it, in their order.
+// Only containers that name the image in one way or another are looked at: a
+// node has thousands of the one and hundreds of the other.
+func (n *Node) matchContainers(images []*Image) {
+	all := n.Containers()
+	naming := make(map[string][]int)
+	for at, c := range all {
+		for _, name := range []string{c.ImageID, c.ImageDigest, c.Image} {
+			if name != "" {
+				naming[name] = append(naming[name], at)
 			}
 		}
 	}
-	return out
+	for _, i := range images {
+		var at []int
+		for _, name := range append([]string{i.ID, i.Digest}, i.Names...) {
+			at = append(at, naming[name]...)
+		}
+		slices.Sort(at)
+		for _, k := range slices.Compact(at) {
+			if i.made(all[k]) {
+				i.Containers = append(i.Containers, all[k].ID)
+			}
+		}
+	}
 }
 
 // made says whether container c was created from the image.

@@ -13,14 +13,20 @@ import (
 // enough to what a disk reads as fast as a single block.
 const chunkSize = 64 << 10
 
-// maxChunks bounds each of the cache's two generations: 8 MiB each.
-const maxChunks = 128
+// blockChunk is what is read at once of blocks that stand alone: those of folders
+// lie scattered where there are many small ones, and most of a larger piece would
+// be read in vain. Inode tables are dense.
+const blockChunk = 8 << 10
+
+// maxKept bounds the bytes of each of a cache's two generations.
+const maxKept = 4 << 20
 
 // cache keeps the chunks that were read last. A chunk is never changed, so
 // slices of it may be kept.
 type cache struct {
 	mu       sync.Mutex
 	now, old map[int64][]byte
+	kept     int // bytes in now
 }
 
 func (c *cache) get(at int64) []byte {
@@ -42,10 +48,11 @@ func (c *cache) put(at int64, b []byte) {
 }
 
 func (c *cache) add(at int64, b []byte) {
-	if c.now == nil || len(c.now) >= maxChunks {
-		c.now, c.old = make(map[int64][]byte, maxChunks), c.now
+	if c.now == nil || c.kept >= maxKept {
+		c.now, c.old, c.kept = make(map[int64][]byte), c.now, 0
 	}
 	c.now[at] = b
+	c.kept += len(b)
 }
 
 // readFull reads len(b) bytes at off, or fails.
@@ -63,21 +70,26 @@ func readFull(r io.ReaderAt, b []byte, off int64) error {
 // bytes returns n bytes of metadata at off, which lie in one chunk and must
 // not be changed.
 func (fs *FS) bytes(off int64, n int) ([]byte, error) {
+	return fs.piece(&fs.cache, off, n, chunkSize)
+}
+
+// piece is bytes with a cache and the size of its chunks.
+func (fs *FS) piece(cache *cache, off int64, n int, chunk int64) ([]byte, error) {
 	if off < 0 || off+int64(n) > fs.size {
 		return nil, fmt.Errorf("offset %#x is behind the end of the volume: %w", off, evidence.ErrCorrupt)
 	}
-	start := off &^ (chunkSize - 1)
+	start := off &^ (chunk - 1)
 	in := int(off - start)
-	if c := fs.cache.get(start); c != nil {
+	if c := cache.get(start); c != nil {
 		return c[in : in+n : in+n], nil
 	}
-	c := make([]byte, min(chunkSize, fs.size-start))
+	c := make([]byte, min(chunk, fs.size-start))
 	if err := readFull(fs.dev, c, start); err != nil {
 		// What is asked for may be readable where its neighbours are not.
 		b := make([]byte, n)
 		return b, readFull(fs.dev, b, off)
 	}
-	fs.cache.put(start, c)
+	cache.put(start, c)
 	return c[in : in+n : in+n], nil
 }
 
@@ -91,7 +103,7 @@ func (fs *FS) block(blk uint64) ([]byte, error) {
 	if !fs.validBlocks(blk, 1) {
 		return nil, fmt.Errorf("block %#x is not in the filesystem: %w", blk, evidence.ErrCorrupt)
 	}
-	return fs.bytes(int64(blk<<fs.sb.blockBits), fs.sb.blockSize())
+	return fs.piece(&fs.blocks, int64(blk<<fs.sb.blockBits), fs.sb.blockSize(), max(blockChunk, int64(fs.sb.blockSize())))
 }
 
 // offset returns where a block lies on the volume.

@@ -36,7 +36,8 @@ type FS struct {
 
 	journal evidence.Journal
 	devices []int // of opts.Devices, what has the journal
-	cache   cache
+	cache   cache // of inode tables and group descriptors
+	blocks  cache // of single blocks
 
 	mu     sync.Mutex
 	warned map[object]struct{}

@@ -13,6 +13,7 @@ import (
 	"lagan/evidence"
 	"lagan/runtimes"
 	"lagan/runtimes/boltdb"
+	"lagan/runtimes/internal/node"
 	"lagan/runtimes/kubernetes"
 	"lagan/runtimes/oci"
 )
@@ -54,27 +55,50 @@ func (s *Store) Containers() iter.Seq2[runtimes.Container, error] {
 // containers yields the containers of one namespace and returns their ids.
 func (s *Store) containers(ns *namespace, yield func(runtimes.Container, error) bool) (map[string]bool, bool) {
 	met := make(map[string]bool)
-	for kv, err := range each(ns.bucket, bucketContainers) {
-		if err != nil {
-			if !yield(runtimes.Container{}, fmt.Errorf("%s: %w", join(s.root, metaDB), err)) {
-				return met, false
-			}
-			continue
+	read := func(m member) containerRead {
+		if m.err != nil {
+			return containerRead{err: fmt.Errorf("%s: %w", join(s.root, metaDB), m.err)}
 		}
-		b, err := kv.Bucket()
+		b, err := m.kv.Bucket()
 		if err != nil {
-			if !yield(runtimes.Container{}, fmt.Errorf("container %q of namespace %q: %w", kv.Key, ns.name, err)) {
-				return met, false
-			}
-			continue
+			return containerRead{err: fmt.Errorf("container %q of namespace %q: %w", m.kv.Key, ns.name, err)}
 		}
-		met[string(kv.Key)] = true
-		c, err := s.container(ns, string(kv.Key), readRecord(b))
-		if !yield(c, nil) || err != nil && !yield(runtimes.Container{}, err) {
+		c, err := s.container(ns, string(m.kv.Key), readRecord(b))
+		return containerRead{c, true, err}
+	}
+	for m, got := range node.Ordered(members(ns.bucket, bucketContainers), read) {
+		if got.is {
+			met[string(m.kv.Key)] = true
+		}
+		if got.is && !yield(got.container, nil) || got.err != nil && !yield(runtimes.Container{}, got.err) {
 			return met, false
 		}
 	}
 	return met, true
+}
+
+// containerRead is what was read of one container.
+type containerRead struct {
+	container runtimes.Container
+	is        bool // there is one, whatever err says
+	err       error
+}
+
+// member is one entry of a bucket, or why it could not be read.
+type member struct {
+	kv  boltdb.KV
+	err error
+}
+
+// members yields what each yields as one value.
+func members(parent *boltdb.Bucket, name string) iter.Seq[member] {
+	return func(yield func(member) bool) {
+		for kv, err := range each(parent, name) {
+			if !yield(member{kv, err}) {
+				return
+			}
+		}
+	}
 }
 
 // each yields what is in the bucket called name, nothing where there is none.

@@ -1,6 +1,7 @@
 package containerd
 
 import (
+	"bytes"
 	"fmt"
 	"strconv"
 	"strings"
@@ -238,7 +239,7 @@ func (s *Store) readExtensions(c *runtimes.Container, ns *namespace, r *record) 
 func keep(c *runtimes.Container, name string, raw []byte, v any) error {
 	kept, err := oci.Document(raw, v)
 	if kept != nil {
-		c.Records[name] = kept
+		c.Records[name] = bytes.Clone(kept) // and not the database's page with it
 	}
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"lagan/evidence"
@@ -21,6 +22,7 @@ type snapshotter struct {
 	byName map[string]*backend
 	names  []string // in the order of the database
 	pool   *pool    // of devmapper, nil where it has none
+	named  sync.Map // *backend to runtimes.Layer: committed ones, which many containers share
 }
 
 // backend is a snapshot as its snapshotter knows it, under "<namespace>/<number>/<key>".
@@ -199,6 +201,16 @@ func (sn *snapshotter) chain(be *backend) ([]*backend, error) {
 	return out, nil
 }
 
+// shared is layer for a snapshot that stands below others.
+func (sn *snapshotter) shared(ns *namespace, be *backend) runtimes.Layer {
+	if l, ok := sn.named.Load(be); ok {
+		return l.(runtimes.Layer)
+	}
+	l := sn.layer(ns, be)
+	sn.named.Store(be, l)
+	return l
+}
+
 // layer names a snapshot's folder.
 func (sn *snapshotter) layer(ns *namespace, be *backend) runtimes.Layer {
 	_, key := keyOf(be.name)
@@ -243,7 +255,7 @@ func (s *Store) rootfs(ns *namespace, snapshotterName, key string) runtimes.Root
 		return runtimes.Rootfs{Problem: err}
 	}
 	chain, err := sn.chain(be)
-	r := runtimes.Rootfs{Kind: runtimes.RootfsOverlay, UserXattr: s.userMark, Problem: err}
+	r := runtimes.Rootfs{Kind: runtimes.RootfsOverlay, UserXattr: s.userMark, Problem: err, Lower: make([]runtimes.Layer, 0, len(chain))}
 	if be.kind == kindActive {
 		r.Upper = sn.layer(ns, be)
 		r.UIDs, r.GIDs = idMaps(be.labels[labelUIDs]), idMaps(be.labels[labelGIDs])
@@ -252,7 +264,7 @@ func (s *Store) rootfs(ns *namespace, snapshotterName, key string) runtimes.Root
 		chain = chain[1:] // a view's own folder holds nothing
 	}
 	for _, parent := range chain {
-		l := sn.layer(ns, parent)
+		l := sn.shared(ns, parent)
 		if !s.lazyLayer(sn, parent, &l) {
 			continue
 		}

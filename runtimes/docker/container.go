@@ -13,6 +13,7 @@ import (
 
 	"lagan/evidence"
 	"lagan/runtimes"
+	"lagan/runtimes/internal/node"
 	"lagan/runtimes/kubernetes"
 	"lagan/runtimes/oci"
 )
@@ -28,15 +29,32 @@ func (s *Store) Containers() iter.Seq2[runtimes.Container, error] {
 				return
 			}
 		}
-		for _, e := range s.containers {
-			if !oci.IsHex64(e.Name) {
-				continue
-			}
+		read := func(e evidence.Entry) containerRead {
 			c, err := s.container(e.Name)
-			if c.ID != "" && !yield(c, nil) {
+			return containerRead{c, err}
+		}
+		for e, got := range node.Ordered(s.containerFolders(), read) {
+			if got.container.ID != "" && !yield(got.container, nil) {
 				return
 			}
-			if err != nil && !yield(runtimes.Container{}, fmt.Errorf("container %s: %w", e.Name, err)) {
+			if got.err != nil && !yield(runtimes.Container{}, fmt.Errorf("container %s: %w", e.Name, got.err)) {
+				return
+			}
+		}
+	}
+}
+
+// containerRead is what was read of one container.
+type containerRead struct {
+	container runtimes.Container
+	err       error
+}
+
+// containerFolders yields the folders that are called as containers are.
+func (s *Store) containerFolders() iter.Seq[evidence.Entry] {
+	return func(yield func(evidence.Entry) bool) {
+		for _, e := range s.containers {
+			if oci.IsHex64(e.Name) && !yield(e) {
 				return
 			}
 		}
@@ -52,19 +70,19 @@ func InContainerd(c *runtimes.Container) bool {
 }
 
 func (s *Store) container(id string) (runtimes.Container, error) {
-	at := join(s.root, containersDir+"/"+id)
+	at := s.files(join(s.root, containersDir+"/"+id))
 	c := runtimes.Container{ID: id, Name: id[:12], Kind: runtimes.KindContainer, Runtime: runtimes.Docker, State: runtimes.StateUnknown, StorePath: s.root}
 	var cfg configV2
 	var failed []error
 	recs := make(map[string]json.RawMessage)
-	raw, err := evidence.ReadFile(s.fsys, s.node, join(at, containerConfig), maxConfig)
+	raw, err := at.read(containerConfig, maxConfig)
 	if err == nil {
 		var kept json.RawMessage
 		if kept, err = oci.Document(raw, &cfg); kept != nil {
 			recs[containerConfig] = kept
 		}
 		if err != nil {
-			err = fmt.Errorf("%s: %w", join(at, containerConfig), err)
+			err = fmt.Errorf("%s: %w", join(at.path, containerConfig), err)
 		}
 	}
 	if err != nil {
@@ -197,8 +215,8 @@ func describePod(c *runtimes.Container) {
 }
 
 // host takes what hostconfig.json tells.
-func (s *Store) host(c *runtimes.Container, cfg *configV2, at string, recs map[string]json.RawMessage) error {
-	raw, err := evidence.ReadFile(s.fsys, s.node, join(at, hostConfig), maxConfig)
+func (s *Store) host(c *runtimes.Container, cfg *configV2, at *folder, recs map[string]json.RawMessage) error {
+	raw, err := at.read(hostConfig, maxConfig)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // a container of a daemon that was never told anything
 	}
@@ -208,7 +226,7 @@ func (s *Store) host(c *runtimes.Container, cfg *configV2, at string, recs map[s
 	var hc hostConfigJSON
 	kept, err := oci.Document(raw, &hc)
 	if err != nil {
-		err = fmt.Errorf("%s: %w", join(at, hostConfig), err)
+		err = fmt.Errorf("%s: %w", join(at.path, hostConfig), err)
 	}
 	if kept != nil {
 		recs[hostConfig] = kept
@@ -219,8 +237,8 @@ func (s *Store) host(c *runtimes.Container, cfg *configV2, at string, recs map[s
 		c.Ports = portsOf(hc.PortBindings, cfg.Config.ExposedPorts)
 	}
 	c.LogDriver = hc.LogConfig.Type
-	if c.LogPath == "" && exists(s.fsys, s.node, join(at, localLog)) {
-		c.LogPath = join(at, localLog)
+	if c.LogPath == "" && exists(s.fsys, s.node, join(at.path, localLog)) {
+		c.LogPath = join(at.path, localLog)
 	}
 	for _, to := range slices.Sorted(maps.Keys(hc.Tmpfs)) {
 		c.Mounts = append(c.Mounts, runtimes.Mount{Type: "tmpfs", Destination: to, Options: hc.Tmpfs[to]})

@@ -18,22 +18,22 @@ type mountOf struct{ mount, init, parent string }
 func (s *Store) mount(d *driver, id string) (mountOf, error) {
 	var m mountOf
 	var failed error
-	at := join(d.db, mountDir+"/"+id)
+	at := s.files(join(d.db, mountDir+"/"+id))
 	for _, f := range []struct {
 		name string
 		to   *string
 	}{{"mount-id", &m.mount}, {"init-id", &m.init}, {"parent", &m.parent}} {
-		text, err := s.short(join(at, f.name))
+		text, err := at.short(f.name)
 		if err != nil {
 			failed = errors.Join(failed, err)
 		}
 		*f.to = text
 	}
 	if failed == nil && m.mount == "" {
-		failed = fmt.Errorf("%s/mount-id: %w", at, fs.ErrNotExist)
+		failed = fmt.Errorf("%s/mount-id: %w", at.path, fs.ErrNotExist)
 	}
 	if m.mount != "" && !folderName(m.mount) || m.init != "" && !folderName(m.init) {
-		failed = errors.Join(failed, fmt.Errorf("%s: mount-id %q or init-id %q names no folder: %w", at, m.mount, m.init, evidence.ErrCorrupt))
+		failed = errors.Join(failed, fmt.Errorf("%s: mount-id %q or init-id %q names no folder: %w", at.path, m.mount, m.init, evidence.ErrCorrupt))
 		m.mount, m.init = "", ""
 	}
 	return m, failed
@@ -131,6 +131,14 @@ func (s *Store) overlay2(d *driver, m mountOf) (runtimes.Rootfs, error) {
 
 // layerOf names a folder of the driver, with what the image store knows of it.
 func (d *driver) layerOf(folder string) runtimes.Layer {
+	if known := d.cached[folder]; known != nil {
+		return known.named
+	}
+	return d.nameLayer(folder)
+}
+
+// nameLayer names a folder of the driver.
+func (d *driver) nameLayer(folder string) runtimes.Layer {
 	l := runtimes.Layer{Key: folder, ID: folder, Size: -1}
 	switch d.name {
 	case driverVFS:
@@ -141,10 +149,6 @@ func (d *driver) layerOf(folder string) runtimes.Layer {
 		l.Dir = d.dir + "/diff/" + folder
 	default:
 		l.Dir = d.dir + "/" + folder + "/diff"
-	}
-	if known := d.cached[folder]; known != nil {
-		l.DiffID, l.ChainID, l.Size = known.diff, known.chain, known.size
-		l.TarSplit = join(d.db, layerDir+"/"+strings.TrimPrefix(known.chain, "sha256:")+"/"+tarSplit)
 	}
 	return l
 }

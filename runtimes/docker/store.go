@@ -75,7 +75,8 @@ type layer struct {
 	diff   string
 	cache  string
 	parent string
-	size   int64 // -1 unknown
+	size   int64          // -1 unknown
+	named  runtimes.Layer // how containers and images name it
 }
 
 // Open looks at the data root as the node named it ("/var/lib/docker"). It
@@ -128,6 +129,8 @@ func hasContainer(fsys evidence.FS, node evidence.Ino, root string) bool {
 	}
 	return false
 }
+
+func isMissing(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 
 func exists(fsys evidence.FS, node evidence.Ino, path string) bool {
 	_, err := evidence.Resolve(fsys, node, path, true)
@@ -193,11 +196,7 @@ func (s *Store) folder(path string) []evidence.Entry {
 
 // short returns the text of a file that holds one id, digest or number; "" where there is none.
 func (s *Store) short(path string) (string, error) {
-	b, err := evidence.ReadFile(s.fsys, s.node, path, maxShort)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
-	return strings.TrimSpace(string(b)), err
+	return text(evidence.ReadFile(s.fsys, s.node, path, maxShort))
 }
 
 // load reads the image stores of all drivers.
@@ -230,34 +229,63 @@ func (s *Store) driver(name string) *driver {
 // readLayers reads layerdb: daemon/internal/layer/filestore.go.
 func (s *Store) readLayers(d *driver) {
 	dir := join(d.db, layerDir)
-	for _, e := range s.folder(dir) {
-		if !oci.IsHex64(e.Name) {
-			continue // "-removing": a deletion that was not finished
-		}
-		l := &layer{chain: "sha256:" + e.Name, size: -1}
-		at := join(dir, e.Name)
-		for _, f := range []struct {
-			name string
-			to   *string
-		}{{"diff", &l.diff}, {"cache-id", &l.cache}, {"parent", &l.parent}} {
-			text, err := s.short(join(at, f.name))
-			s.problem(err)
-			*f.to = text
-		}
-		if text, err := s.short(join(at, "size")); err == nil {
-			if n, err := strconv.ParseInt(text, 10, 64); err == nil && n >= 0 {
-				l.size = n
+	folders := func(yield func(string) bool) {
+		for _, e := range s.folder(dir) {
+			if !oci.IsHex64(e.Name) {
+				continue // "-removing": a deletion that was not finished
+			}
+			if !yield(e.Name) {
+				return
 			}
 		}
-		if !folderName(l.cache) {
-			s.problem(fmt.Errorf("%s/cache-id %q names no folder: %w", at, l.cache, evidence.ErrCorrupt))
-			l.cache = ""
+	}
+	read := func(name string) layerRead { return s.readLayer(d, name, join(dir, name)) }
+	for _, got := range node.Ordered(folders, read) {
+		for _, err := range got.problems {
+			s.problem(err)
 		}
-		d.layers[l.chain] = l
-		if l.cache != "" {
-			d.cached[l.cache] = l
+		d.layers[got.layer.chain] = got.layer
+		if got.layer.cache != "" {
+			d.cached[got.layer.cache] = got.layer
 		}
 	}
+}
+
+// layerRead is what was read of one layer's folder.
+type layerRead struct {
+	layer    *layer
+	problems []error
+}
+
+func (s *Store) readLayer(d *driver, name, at string) layerRead {
+	l := &layer{chain: "sha256:" + name, size: -1}
+	files := s.files(at)
+	var problems []error
+	for _, f := range []struct {
+		name string
+		to   *string
+	}{{"diff", &l.diff}, {"cache-id", &l.cache}, {"parent", &l.parent}} {
+		text, err := files.short(f.name)
+		if err != nil {
+			problems = append(problems, err)
+		}
+		*f.to = text
+	}
+	if text, err := files.short("size"); err == nil {
+		if n, err := strconv.ParseInt(text, 10, 64); err == nil && n >= 0 {
+			l.size = n
+		}
+	}
+	if !folderName(l.cache) {
+		problems = append(problems, fmt.Errorf("%s/cache-id %q names no folder: %w", at, l.cache, evidence.ErrCorrupt))
+		l.cache = ""
+	}
+	if l.cache != "" {
+		l.named = d.nameLayer(l.cache)
+		l.named.DiffID, l.named.ChainID, l.named.Size = l.diff, l.chain, l.size
+		l.named.TarSplit = join(at, tarSplit)
+	}
+	return layerRead{l, problems}
 }
 
 // folderName says whether an id that was read may name a folder of a storage
