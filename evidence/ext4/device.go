@@ -13,10 +13,10 @@ import (
 // enough to what a disk reads as fast as a single block.
 const chunkSize = 64 << 10
 
-// blockChunk is what is read at once of blocks that stand alone: those of folders
+// minBlockChunk is what is read at once of blocks that stand alone: those of folders
 // lie scattered where there are many small ones, and most of a larger piece would
 // be read in vain. Inode tables are dense.
-const blockChunk = 8 << 10
+const minBlockChunk = 8 << 10
 
 // maxKept bounds the bytes of each of a cache's two generations.
 const maxKept = 4 << 20
@@ -103,8 +103,11 @@ func (fs *FS) block(blk uint64) ([]byte, error) {
 	if !fs.validBlocks(blk, 1) {
 		return nil, fmt.Errorf("block %#x is not in the filesystem: %w", blk, evidence.ErrCorrupt)
 	}
-	return fs.piece(&fs.blocks, int64(blk<<fs.sb.blockBits), fs.sb.blockSize(), max(blockChunk, int64(fs.sb.blockSize())))
+	return fs.piece(&fs.blocks, int64(blk<<fs.sb.blockBits), fs.sb.blockSize(), fs.blockChunk())
 }
+
+// blockChunk is how much is read at once for a block that stands alone.
+func (fs *FS) blockChunk() int64 { return max(minBlockChunk, int64(fs.sb.blockSize())) }
 
 // offset returns where a block lies on the volume.
 func (fs *FS) offset(blk uint64) int64 { return int64(blk << fs.sb.blockBits) }

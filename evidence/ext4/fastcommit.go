@@ -171,7 +171,8 @@ func (r *fastReplay) editBytes(off int64, n int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.fs.cache.forget(off)
+	r.fs.cache.forget(off, chunkSize)
+	r.fs.blocks.forget(off, r.fs.blockChunk())
 	in := int(uint64(off) & uint64(r.fs.sb.blockSize()-1))
 	return b[in : in+n : in+n], nil
 }

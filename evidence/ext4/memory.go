@@ -76,10 +76,10 @@ func (m *memory) Overlaid(off, n int64) bool {
 	return !ok || o.Overlaid(off, n)
 }
 
-// forget drops the chunk that holds the byte at off, whose block was changed.
-func (c *cache) forget(off int64) {
+// forget drops the chunk of a size that holds the byte at off, whose block was changed.
+func (c *cache) forget(off, chunk int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.now, off&^(chunkSize-1))
-	delete(c.old, off&^(chunkSize-1))
+	delete(c.now, off&^(chunk-1))
+	delete(c.old, off&^(chunk-1))
 }
