@@ -58,6 +58,8 @@ type Remnant struct {
 	// Complete says that nothing of the record is missing.
 	Complete bool
 	Note     string
+	Files    []string // some that it had, as its containers saw them
+	Blobs    []string // digests of documents and layers that went with it
 }
 
 // RemnantStore is a store whose files keep traces of what was removed.

@@ -100,3 +100,6 @@ const maxChain = 500
 
 // join returns the path of name below dir.
 func join(dir, name string) string { return strings.TrimSuffix(dir, "/") + "/" + name }
+
+// criNamespace is the namespace of the CRI plugin's containers: internal/cri/constants.
+const criNamespace = "k8s.io"

@@ -17,6 +17,7 @@ import (
 	"lagan/internal/sqlite"
 	"lagan/runtimes"
 	"lagan/runtimes/boltdb"
+	"lagan/runtimes/internal/traces"
 	"lagan/runtimes/oci"
 )
 
@@ -205,19 +206,6 @@ func (s *Store) Remnants() iter.Seq2[runtimes.Remnant, error] {
 	}
 }
 
-// modified is when a file was written last.
-func (s *Store) modified(file string) time.Time {
-	ino, err := evidence.Resolve(s.fsys, s.node, file, true)
-	if err != nil {
-		return time.Time{}
-	}
-	info, err := s.fsys.Stat(ino)
-	if err != nil {
-		return time.Time{}
-	}
-	return info.Mtime
-}
-
 // Buckets of bolt_state.db that map ids to names: libpod/boltdb_state_internal.go.
 const (
 	bucketAllContainers = "all-ctrs"
@@ -236,7 +224,7 @@ func (s *Store) boltRemnants(name string) ([]runtimes.Remnant, error) {
 	if err != nil {
 		return nil, nil // told when it was read
 	}
-	gone := s.modified(name)
+	gone := traces.Modified(s.fsys, s.node, name)
 	var out []runtimes.Remnant
 	var failed error
 	for page, err := range db.Remnants() {
@@ -316,8 +304,8 @@ func (s *Store) sqliteRemnants(name string) ([]runtimes.Remnant, error) {
 	if err != nil {
 		return nil, nil // told when it was read
 	}
-	gone := s.modified(name)
-	if t := s.modified(name + "-wal"); t.After(gone) {
+	gone := traces.Modified(s.fsys, s.node, name)
+	if t := traces.Modified(s.fsys, s.node, name+"-wal"); t.After(gone) {
 		gone = t
 	}
 	states := map[string][]byte{}
@@ -392,13 +380,7 @@ func (s *Store) orphans() []runtimes.Remnant {
 	var out []runtimes.Remnant
 	add := func(object runtimes.Object, id, at, note string) {
 		r := runtimes.Remnant{Object: object, Runtime: s.Runtime(), StorePath: s.root, ID: id, Source: at, Place: "folder", Offset: -1, Sure: runtimes.Sure, Note: note}
-		if ino, err := evidence.Resolve(s.fsys, s.node, at, false); err == nil {
-			if info, err := s.fsys.Stat(ino); err == nil {
-				if r.Existed = info.Btime; r.Existed.IsZero() {
-					r.Existed = info.Mtime
-				}
-			}
-		}
+		r.Existed = traces.Born(s.fsys, s.node, at)
 		out = append(out, r)
 	}
 	for _, d := range s.drivers {

@@ -91,7 +91,7 @@ func ignoreExit(err error) error {
 func writeImage(path, name string) error {
 	var layer bytes.Buffer
 	w := tar.NewWriter(&layer)
-	if err := errors.Join(w.WriteHeader(&tar.Header{Name: "app", Mode: 0o755, Size: 3}), writeTo(w, "app"), w.Close()); err != nil {
+	if err := errors.Join(w.WriteHeader(&tar.Header{Name: "app", Mode: 0o755, Size: int64(len(name))}), writeTo(w, name), w.Close()); err != nil {
 		return err
 	}
 	sum := sha256.Sum256(layer.Bytes())

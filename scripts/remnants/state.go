@@ -19,8 +19,8 @@ import (
 
 // container is one container of the story.
 type container struct {
-	id, name, pod, uid, image string
-	made                      time.Time
+	id, name, pod, uid, sandbox, image string
+	made                               time.Time
 }
 
 // diskSize is that of the filesystem: room for the databases and a journal of 4 MiB.
@@ -280,7 +280,7 @@ func (n *node) unpack(chain string) error {
 // create makes a container as the CRI plugin does: the snapshot, the record, the task.
 func (n *node) create() (container, error) {
 	n.seq++
-	c := container{id: n.hex(32), name: "app", pod: "web-" + n.hex(4), uid: n.hex(4) + "-0000-4000-8000-" + n.hex(6), image: images[n.rnd.IntN(len(images))]}
+	c := container{id: n.hex(32), name: "app", pod: "web-" + n.hex(4), uid: n.hex(4) + "-0000-4000-8000-" + n.hex(6), sandbox: n.hex(32), image: images[n.rnd.IntN(len(images))]}
 	var id uint64
 	key := fmt.Sprintf("k8s.io/%d/%s", 2*n.seq, c.id)
 	err := n.snap.Update(func(tx *bolt.Tx) error {
@@ -332,23 +332,62 @@ func (n *node) record(tx *bolt.Tx, c container) error {
 	put(b, "image", []byte(c.image))
 	put(b, "snapshotter", []byte("overlayfs"))
 	put(b, "snapshotKey", []byte(c.id))
-	put(b, "sandboxid", []byte(c.uid))
+	put(b, "sandboxid", []byte(c.sandbox))
 	labels(b, map[string]string{"io.cri-containerd.kind": "container", "io.kubernetes.container.name": c.name, "io.kubernetes.pod.name": c.pod,
 		"io.kubernetes.pod.namespace": "default", "io.kubernetes.pod.uid": c.uid})
 	r := buckets(tx, "v1", "k8s.io", "containers", c.id, "runtime")
 	put(r, "name", []byte("io.containerd.runc.v2"))
-	mounts := make([]map[string]any, 10+n.rnd.IntN(20))
-	for i := range mounts {
-		mounts[i] = map[string]any{"destination": fmt.Sprintf("/mnt/%d", i), "type": "bind", "source": "/var/lib/kubelet/pods/" + c.uid + "/volumes/" + n.hex(16), "options": []string{"rbind", "rprivate", "rw"}}
-	}
-	spec := map[string]any{"ociVersion": "1.2.0", "process": map[string]any{"args": []string{"/bin/app", n.hex(n.rnd.IntN(2000))}, "cwd": "/", "env": []string{"A=" + n.hex(200)}},
-		"mounts": mounts, "annotations": map[string]string{"io.kubernetes.cri.container-type": "container", "io.kubernetes.cri.sandbox-name": c.pod}}
-	put(b, "spec", anyOf("types.containerd.io/opencontainers/runtime-spec/1/Spec", spec))
+	put(b, "spec", anyOf("types.containerd.io/opencontainers/runtime-spec/1/Spec", n.spec(c)))
 	e := buckets(tx, "v1", "k8s.io", "containers", c.id, "extensions")
 	put(e, "io.cri-containerd.container.metadata", anyOf("github.com/containerd/cri/pkg/store/container/Metadata", json.RawMessage(fmt.Sprintf(
 		`{"Version":"v1","Metadata":{"ID":%q,"Name":%q,"SandboxID":%q,"Config":{"metadata":{"name":%q},"image":{"image":%q}},"ImageRef":"sha256:%s","LogPath":"/var/log/pods/default_%s_%s/app/0.log"}}`,
-		c.id, "app_"+c.pod+"_default_"+c.uid+"_0", c.uid, c.name, c.image, n.hex(32), c.pod, c.uid))))
+		c.id, "app_"+c.pod+"_default_"+c.uid+"_0", c.sandbox, c.name, c.image, n.hex(32), c.pod, c.uid))))
 	return nil
+}
+
+// specification has the members of runtime-spec's Spec, in its order.
+type specification struct {
+	Version string `json:"ociVersion"`
+	Process struct {
+		Args []string `json:"args"`
+		Env  []string `json:"env"`
+		Cwd  string   `json:"cwd"`
+	} `json:"process"`
+	Mounts      []mount           `json:"mounts"`
+	Annotations map[string]string `json:"annotations"`
+	Linux       struct {
+		Resources struct {
+			CPU map[string]int `json:"cpu"`
+		} `json:"resources"`
+		CgroupsPath string              `json:"cgroupsPath"`
+		Namespaces  []map[string]string `json:"namespaces"`
+		Masked      []string            `json:"maskedPaths"`
+	} `json:"linux"`
+}
+
+type mount struct {
+	Destination string   `json:"destination"`
+	Type        string   `json:"type"`
+	Source      string   `json:"source"`
+	Options     []string `json:"options"`
+}
+
+// spec is a container's specification as the CRI plugin makes it: internal/cri/server/container_create.go.
+func (n *node) spec(c container) *specification {
+	s := &specification{Version: "1.2.0"}
+	s.Process.Args, s.Process.Cwd, s.Process.Env = []string{"/bin/app", n.hex(n.rnd.IntN(2000))}, "/", []string{"A=" + n.hex(200)}
+	for i := range 10 + n.rnd.IntN(20) {
+		s.Mounts = append(s.Mounts, mount{fmt.Sprintf("/mnt/%d", i), "bind", "/var/lib/kubelet/pods/" + c.uid + "/volumes/" + n.hex(16), []string{"rbind", "rprivate", "rw"}})
+	}
+	s.Annotations = map[string]string{"io.kubernetes.cri.container-name": c.name, "io.kubernetes.cri.container-type": "container", "io.kubernetes.cri.image-name": c.image,
+		"io.kubernetes.cri.sandbox-id": c.sandbox, "io.kubernetes.cri.sandbox-name": c.pod, "io.kubernetes.cri.sandbox-namespace": "default", "io.kubernetes.cri.sandbox-uid": c.uid}
+	s.Linux.Resources.CPU = map[string]int{"shares": 256}
+	s.Linux.CgroupsPath = fmt.Sprintf("kubepods-burstable-pod%s.slice:cri-containerd:%s", strings.ReplaceAll(c.uid, "-", "_"), c.id)
+	for _, kind := range []string{"pid", "ipc", "uts", "mount", "network"} {
+		s.Linux.Namespaces = append(s.Linux.Namespaces, map[string]string{"type": kind})
+	}
+	s.Linux.Masked = []string{"/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware"}
+	return s
 }
 
 // folders writes the files beside the databases: internal/cri/store/container/status.go writes the status
