@@ -8,6 +8,8 @@ build:
 
 test:
 	go test ./...
+	go test -tags ebs ./evidence/image/ebs
+	go test -tags ebs -run EBS ./cmd/lagan
 
 # every fuzz target of every package, FUZZTIME each
 fuzz:
@@ -23,6 +25,7 @@ figures:
 lint:
 	test -z "$$(gofmt -l .)"
 	go vet ./...
+	go vet -tags ebs ./evidence/image/... ./cmd/lagan
 
 # a release in dist/: binaries, Debian packages, an OCI image, checksums; the same bytes from the same commit
 dist:

@@ -282,6 +282,9 @@ func (n *Node) panicError(r any) error {
 
 func (n *Node) openEvidence(ctx context.Context, path string) error {
 	e := &Evidence{Path: path, Name: filepath.Base(path)}
+	if snapshot := SnapshotOf(path); snapshot != "" {
+		e.Name = snapshot
+	}
 	o := image.Options{
 		TempDir:  n.options.TempDir,
 		CacheDir: n.options.CacheDir,

@@ -88,7 +88,7 @@ type run struct {
 type evidenceFile struct {
 	Path     string    `json:"path"`
 	Size     int64     `json:"size"`
-	Modified time.Time `json:"modified"`
+	Modified time.Time `json:"modified,omitzero"`
 	SHA256   string    `json:"sha256,omitempty"`
 }
 
@@ -181,6 +181,11 @@ func (o *Options) identify(s Snapshot) ([]evidenceFile, string, error) {
 	sum := sha256.New()
 	fmt.Fprintf(sum, "%q %q %q %q\n", o.Version, o.Config, s.Name, s.Options)
 	for _, path := range append([]string{s.Evidence}, s.Disks...) {
+		if elsewhere.MatchString(path) {
+			files = append(files, evidenceFile{Path: path, Size: -1})
+			fmt.Fprintf(sum, "%q\n", path)
+			continue
+		}
 		info, err := os.Stat(path)
 		if err != nil {
 			return nil, "", err

@@ -33,6 +33,8 @@ func TestManifest(t *testing.T) {
 		"evidence\nx\n": {{Name: "x", Evidence: at("x")}},
 		"{\"evidence\":\"x.dd\",\"name\":\"n\",\"options\":[\"--no-scan\"]}\n\n{\"evidence\":\"../..\"}\n": {
 			{Name: "n", Evidence: at("x.dd"), Options: []string{"--no-scan"}}, {Name: "snapshot", Evidence: filepath.Join(dir, "../..")}},
+		"ebs:snap-0123456789abcdef0\nebs:eu-west-1/snap-0123456789abcdef1\n": {
+			{Name: "snap-0123456789abcdef0", Evidence: "ebs:snap-0123456789abcdef0"}, {Name: "snap-0123456789abcdef1", Evidence: "ebs:eu-west-1/snap-0123456789abcdef1"}},
 		"a\nA\n": {{Name: "a", Evidence: at("a")}, {Name: "A-2", Evidence: at("A")}},
 	}
 	for content, want := range cases {

@@ -45,7 +45,8 @@ const (
 // ReadManifest reads what a batch is to do. path is a folder, in which every
 // file and folder is evidence but what goes with another (x.E02 with x.E01), or
 // a file: lines of paths, CSV with a line of headings (evidence, name, disks,
-// options), or JSON lines of the same. Paths are relative to where the manifest lies.
+// options), or JSON lines of the same. Paths are relative to where the manifest lies;
+// a snapshot of a cloud's volume (ebs:snap-0123456789abcdef0) is evidence too.
 func ReadManifest(path string) ([]Snapshot, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -93,8 +94,12 @@ func readFile(path string) ([]byte, error) {
 	return b, err
 }
 
+// elsewhere matches evidence that is no file of this machine: the snapshot of a
+// cloud's volume, which never changes.
+var elsewhere = regexp.MustCompile(`^ebs:[a-z0-9/-]*snap-[0-9a-f]+$`)
+
 func under(dir, path string) string {
-	if filepath.IsAbs(path) {
+	if filepath.IsAbs(path) || elsewhere.MatchString(path) {
 		return path
 	}
 	return filepath.Join(dir, path)
@@ -239,7 +244,7 @@ func nameAll(all []Snapshot) error {
 		if s.Name != "" {
 			continue
 		}
-		base := unsafeBytes.ReplaceAllString(endings.ReplaceAllString(filepath.Base(s.Evidence), ""), "_")
+		base := unsafeBytes.ReplaceAllString(endings.ReplaceAllString(filepath.Base(strings.TrimPrefix(s.Evidence, "ebs:")), ""), "_")
 		base = strings.TrimLeft(base, "._@+=-")
 		base = base[:min(len(base), maxNameLength-10)]
 		if base = strings.ReplaceAll(base, tempPart, "_"); base == "" {

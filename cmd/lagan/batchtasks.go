@@ -130,7 +130,9 @@ func describeBatch(n *analyzer.Node, gaps []analyzer.Gap) any {
 		Formats []string `json:"formats"`
 		Volumes []volume `json:"volumes"`
 		Gaps    []string `json:"gaps,omitempty"`
+		Fetched []string `json:"fetched,omitempty"`
 	}
+	d.Fetched = n.Usage()
 	for _, e := range n.Evidence {
 		d.Formats = append(d.Formats, e.Format)
 	}

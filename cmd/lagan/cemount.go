@@ -48,6 +48,7 @@ func (c *ce) confine(evidence string, write ...string) error {
 	if c.f.outputFile != "" {
 		a.Write = append(a.Write, filepath.Dir(c.f.outputFile))
 	}
+	reach(&a, evidence)
 	_, err := confine.Apply(a)
 	return err
 }

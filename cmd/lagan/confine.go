@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"lagan/analyzer"
 	"lagan/internal/confine"
 )
 
@@ -52,10 +53,20 @@ func (u *ui) confine(cmd *cobra.Command, evidence string, opened bool) error {
 	}
 	for _, e := range append([]string{evidence}, u.disks...) {
 		a.Read = append(a.Read, readable(e, opened)...)
+		reach(&a, e)
 	}
 	state, err := confine.Apply(a)
 	u.confinement = state
 	return err
+}
+
+// reach allows what it takes to read evidence behind the network.
+func reach(a *confine.Access, evidence string) {
+	if analyzer.SnapshotOf(evidence) == "" || a.Connect != nil {
+		return
+	}
+	files, ports := analyzer.RemoteAccess()
+	a.Read, a.Connect = append(a.Read, files...), ports
 }
 
 // readable is what has to be opened of a piece of evidence: a folder with all

@@ -81,7 +81,9 @@ func (d *de) run(args []string) error {
 		return usageError{errors.New("usage: de.py [-r DOCKER_DIRECTORY] list KIND | history ID | mount ID DIR; see `lagan de --help`")}
 	}
 	if d.u.sandbox && !d.u.noSandbox {
-		if _, err := confine.Apply(confine.Access{Read: append(readable(d.root, false), "/proc/self/uid_map"), Write: []string{d.u.spoolDir()}}); err != nil {
+		a := confine.Access{Read: append(readable(d.root, false), "/proc/self/uid_map"), Write: []string{d.u.spoolDir()}}
+		reach(&a, d.root)
+		if _, err := confine.Apply(a); err != nil {
 			return err
 		}
 	}

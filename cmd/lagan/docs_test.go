@@ -37,7 +37,7 @@ func TestDocuments(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			page, commands := runPage(t, string(b))
+			page, commands := runPage(t, string(b), "$ lagan ")
 			if commands < 3 {
 				t.Errorf("only %d commands were run", commands)
 			}
@@ -50,8 +50,9 @@ func TestDocuments(t *testing.T) {
 	}
 }
 
-// runPage runs the transcripts of a page, and returns it with what was printed.
-func runPage(t *testing.T, page string) (string, int) {
+// runPage runs the transcripts of a page, in which prompt begins the commands, and
+// returns it with what was printed.
+func runPage(t *testing.T, page, prompt string) (string, int) {
 	var out strings.Builder
 	commands, inside := 0, false
 	lines := strings.SplitAfter(page, "\n")
@@ -61,14 +62,14 @@ func runPage(t *testing.T, page string) (string, int) {
 		switch {
 		case strings.HasPrefix(line, "```"):
 			inside = strings.HasPrefix(line, "```console") && !inside
-		case inside && strings.HasPrefix(line, "$ lagan "):
+		case inside && strings.HasPrefix(line, prompt):
 			commands++
 			var want []string
 			for i+1 < len(lines) && !strings.HasPrefix(lines[i+1], "$ ") && !strings.HasPrefix(lines[i+1], "```") {
 				i++
 				want = append(want, strings.TrimSuffix(lines[i], "\n"))
 			}
-			command := strings.TrimSpace(strings.TrimPrefix(line, "$ lagan "))
+			command := strings.TrimSpace(strings.TrimPrefix(line, prompt))
 			got := printed(t, command)
 			switch {
 			case alike(want, got):

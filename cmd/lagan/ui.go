@@ -251,6 +251,9 @@ func (u *ui) reportGaps(n *analyzer.Node) {
 	if more := u.gaps - u.gapsTold; more > 0 && !u.quiet {
 		fmt.Fprintf(u.stderr, "lagan: and %d more warnings; -v lists them\n", more)
 	}
+	for _, line := range n.Usage() {
+		u.say("%s", line)
+	}
 }
 
 // progress shows how far a task is, for work over a second.

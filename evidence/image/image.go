@@ -26,6 +26,7 @@ import (
 	"unicode/utf8"
 
 	"lagan/evidence"
+	"lagan/evidence/image/ebs"
 )
 
 // ErrDirectory says that the path is a folder: a mounted tree, which
@@ -99,10 +100,18 @@ func (d *disk) Format() string { return d.format }
 
 func (d *disk) Close() error { return d.files.close() }
 
-// Open opens the image at path with the files that belong to it. It returns
+// Open opens the image at path with the files that belong to it; a path such as
+// ebs:snap-0123456789abcdef0 is a snapshot of a cloud's volume. It returns
 // ErrDirectory for a folder, and evidence.ErrUnsupported for a format that is
 // known and not read.
 func Open(ctx context.Context, path string, o Options) (Image, error) {
+	if at, ok := ebs.Parse(path); ok {
+		s, err := ebs.Open(ctx, at, ebs.Options{TempDir: o.TempDir, CacheDir: o.CacheDir})
+		if err != nil {
+			return nil, err
+		}
+		return s, nil
+	}
 	if o.MaxSize == 0 {
 		o.MaxSize = defaultMaxSize
 	}

@@ -31,6 +31,7 @@ var ranks = []struct {
 	{"evidence/ext4", []string{"evidence", "evidence/jbd2", "evidence/remains", "internal/bin"}},
 	{"evidence/xfs", []string{"evidence", "evidence/xfs/xlog", "evidence/remains", "internal/bin"}},
 	{"evidence/image/imagetest", []string{"..."}}, // runs the real tools, for tests alone
+	{"evidence/image/ebs/ebstest", nil},           // a service for tests
 	{"evidence/image/...", []string{"evidence", "internal/piece", "internal/bin"}},
 	{"evidence/volume/thin/thintest", nil}, // for tests alone
 	{"evidence/volume/lvm", []string{"evidence", "evidence/volume/thin", "internal/piece", "internal/bin"}},
@@ -84,6 +85,7 @@ var third = map[string][]string{
 	"github.com/pierrec/lz4":        {"evidence", "layers", "artifacts"},
 	"github.com/anchore/go-lzo":     {"evidence"},
 	"github.com/opencontainers/":    {"layers", "runtimes"},
+	"github.com/aws/":               {"evidence/image/ebs"}, // in the build with the tag ebs alone
 	"go.yaml.in/yaml":               {"findings"},
 }
 
@@ -173,6 +175,9 @@ func matches(pattern, pkg string) bool {
 }
 
 func isBanned(pkg, name string) bool {
+	if pkg == "evidence/image/ebs/ebstest" {
+		return name == "os/exec" || name == "C"
+	}
 	if strings.HasPrefix(pkg, "scripts/") || pkg == "evidence/image/imagetest" {
 		return name == "net/http" || name == "C" // they drive the kernel and the real tools
 	}

@@ -1,6 +1,6 @@
 // Package confine takes from the process what reading evidence never needs:
 // on Linux it may then open only the files that it was told of, make files only
-// in the folders for them, start no program and talk to no network. The
+// in the folders for them, start no program and, unless the evidence lies behind one, talk to no network. The
 // evidence is hostile; a decoder that it led astray finds nothing to open.
 //
 // It uses Landlock (Documentation/userspace-api/landlock.rst), no_new_privs and
@@ -21,6 +21,10 @@ type Access struct {
 	// Link allows hard links from one folder of Write to another, which a kernel
 	// before 5.19 can't tell apart: it then confines no files.
 	Link bool
+	// Connect are the TCP ports that may be connected to, for evidence that lies behind the
+	// network: none of them, no sockets at all. Names are asked for by datagrams, which
+	// Landlock doesn't hold back. A kernel before 6.7 lets any port be connected to.
+	Connect []uint16
 }
 
 // State is what holds, in the words of the people who read `info -v`: one

@@ -17,7 +17,7 @@ import (
 // filter don't see (io_uring). Names that an architecture lacks are left out.
 var refused = []string{
 	"execve", "execveat", "fork", "vfork",
-	"socket", "socketpair", "connect", "bind", "listen", "accept", "accept4", "sendto", "sendmsg", "sendmmsg",
+	"socketpair", "listen", "accept", "accept4",
 	"mount", "umount2", "pivot_root", "chroot", "move_mount", "fsopen", "fsconfig", "fsmount", "open_tree", "mount_setattr",
 	"unshare", "setns", "swapon", "swapoff", "reboot", "sethostname", "setdomainname",
 	"ptrace", "process_vm_readv", "process_vm_writev", "kcmp", "pidfd_getfd",
@@ -25,6 +25,9 @@ var refused = []string{
 	"add_key", "request_key", "keyctl", "open_by_handle_at", "setuid", "setgid", "setreuid", "setregid", "setresuid", "setresgid",
 	"io_uring_setup", "io_uring_enter", "io_uring_register", "acct", "quotactl", "settimeofday", "clock_settime", "adjtimex",
 }
+
+// clientCalls are those that a client makes to reach a service.
+var clientCalls = []string{"socket", "connect", "bind", "sendto", "sendmsg", "sendmmsg"}
 
 // pinned are files of /proc that stay open. A rule of Landlock is of an inode,
 // and the kernel makes a new one for a file of /proc that it had dropped from
@@ -58,7 +61,11 @@ func Apply(a Access) (State, error) {
 	if a.Link {
 		write = write.WithRefer()
 	}
-	if err := config.Restrict(landlock.ROFiles(files...), landlock.RODirs(dirs...), write); err != nil {
+	rules := []landlock.Rule{landlock.ROFiles(files...), landlock.RODirs(dirs...), write}
+	for _, port := range a.Connect {
+		rules = append(rules, landlock.ConnectTCP(port))
+	}
+	if err := config.Restrict(rules...); err != nil {
 		return s, fmt.Errorf("confining with landlock: %w", err)
 	}
 	if v := abi(); v > 0 {
@@ -66,7 +73,10 @@ func Apply(a Access) (State, error) {
 	} else {
 		s = append(s, "no landlock in this kernel: any file that this user may open could be opened")
 	}
-	filtered, err := filter()
+	if len(a.Connect) > 0 {
+		s = append(s, fmt.Sprintf("connects to the ports %d", a.Connect))
+	}
+	filtered, err := filter(len(a.Connect) > 0)
 	if err != nil {
 		return s, err
 	}
@@ -83,7 +93,7 @@ func abi() int {
 }
 
 // filter refuses the system calls that are not needed, with EPERM.
-func filter() (State, error) {
+func filter(client bool) (State, error) {
 	if !seccomp.Supported() {
 		return State{"no seccomp in this kernel: programs and sockets are not refused"}, nil
 	}
@@ -91,8 +101,12 @@ func filter() (State, error) {
 	if err != nil {
 		return State{"no seccomp filter for this processor: programs and sockets are not refused"}, nil
 	}
+	names, what := slices.Concat(refused, clientCalls), "programs and sockets"
+	if client {
+		names, what = refused, "programs and servers"
+	}
 	var known []string
-	for _, name := range refused {
+	for _, name := range names {
 		if _, ok := info.SyscallNames[name]; ok {
 			known = append(known, name)
 		}
@@ -108,5 +122,5 @@ func filter() (State, error) {
 	if err != nil {
 		return nil, fmt.Errorf("confining with seccomp: %w", err)
 	}
-	return State{"no new privileges", fmt.Sprintf("seccomp: %d system calls refused, programs and sockets among them", len(known))}, nil
+	return State{"no new privileges", fmt.Sprintf("seccomp: %d system calls refused, %s among them", len(known), what)}, nil
 }

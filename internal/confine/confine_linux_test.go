@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -30,6 +31,12 @@ var escapes = map[string]func(in, out string) error{
 	"look into a process": func(_, _ string) error { return syscall.PtraceAttach(os.Getppid()) },
 	"new namespace":       func(_, _ string) error { return syscall.Unshare(syscall.CLONE_NEWUSER) },
 
+	"client: connect elsewhere": func(_, _ string) error { return connect("LAGAN_TEST_OTHER") },
+	"client: listen":            func(_, _ string) error { _, err := net.Listen("tcp", "127.0.0.1:0"); return err },
+	"client: start a program":   func(_, _ string) error { return exec.Command("/bin/true").Run() },
+	"client: read passwd":       func(_, _ string) error { return open("/etc/passwd") },
+	"allowed: client: connect":  func(_, _ string) error { return connect("LAGAN_TEST_PORT") },
+
 	"allowed: read":  func(in, _ string) error { return open(filepath.Join(in, "file")) },
 	"allowed: write": func(_, out string) error { return os.WriteFile(filepath.Join(out, "file"), []byte("x"), 0o600) },
 }
@@ -40,6 +47,25 @@ func open(path string) error {
 		f.Close()
 	}
 	return err
+}
+
+func connect(variable string) error {
+	c, err := net.Dial("tcp", "127.0.0.1:"+os.Getenv(variable))
+	if err == nil {
+		c.Close()
+	}
+	return err
+}
+
+// listen listens on a port, and returns it.
+func listen(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return port
 }
 
 func startOwn(_, out string) error {
@@ -65,7 +91,15 @@ const (
 )
 
 func escape(name, in, out string) int {
-	if _, err := Apply(Access{Read: []string{in}, Write: []string{out}}); err != nil {
+	a := Access{Read: []string{in}, Write: []string{out}}
+	if strings.Contains(name, "client: ") {
+		port, err := strconv.ParseUint(os.Getenv("LAGAN_TEST_PORT"), 10, 16)
+		if err != nil {
+			return other
+		}
+		a.Connect = []uint16{uint16(port)}
+	}
+	if _, err := Apply(a); err != nil {
 		os.Stderr.WriteString(err.Error())
 		return other
 	}
@@ -84,6 +118,7 @@ func TestEscapes(t *testing.T) {
 	if abi() < 1 {
 		t.Skip("this kernel has no landlock")
 	}
+	port, elsewhere := listen(t), listen(t)
 	for name := range escapes {
 		t.Run(name, func(t *testing.T) {
 			top := t.TempDir()
@@ -100,11 +135,14 @@ func TestEscapes(t *testing.T) {
 				t.Fatal(err)
 			}
 			child := exec.Command(os.Args[0])
-			child.Env = append(os.Environ(), "LAGAN_TEST_ESCAPE="+name, "LAGAN_TEST_IN="+in, "LAGAN_TEST_OUT="+out)
+			child.Env = append(os.Environ(), "LAGAN_TEST_ESCAPE="+name, "LAGAN_TEST_IN="+in, "LAGAN_TEST_OUT="+out, "LAGAN_TEST_PORT="+port, "LAGAN_TEST_OTHER="+elsewhere)
 			said, err := child.CombinedOutput()
 			var exit *exec.ExitError
 			if !errors.As(err, &exit) {
 				t.Fatalf("child: %v", err)
+			}
+			if name == "client: connect elsewhere" && abi() < 4 {
+				t.Skip("this kernel's landlock knows no ports")
 			}
 			want := refusedOr(name)
 			if exit.ExitCode() != want {

@@ -1,4 +1,4 @@
-// Command dist builds a release into a folder: static binaries, Debian packages
+// Command dist builds a release into a folder: static binaries (lagan-ebs the one with a network), Debian packages
 // with manual pages and completions, an OCI image that holds nothing but the
 // program, a list of what the binaries are made of, and checksums.
 //
@@ -68,9 +68,12 @@ func build(out, version string) error {
 	if err := os.Mkdir(r.out, 0o755); err != nil {
 		return err
 	}
-	binaries := map[platform]string{}
+	binaries, withNetwork := map[platform]string{}, map[platform]string{}
 	for _, p := range platforms {
-		if binaries[p], err = r.compile(p); err != nil {
+		if binaries[p], err = r.compile(p, "lagan", ""); err != nil {
+			return err
+		}
+		if withNetwork[p], err = r.compile(p, "lagan-ebs", "ebs"); err != nil {
 			return err
 		}
 	}
@@ -88,7 +91,7 @@ func build(out, version string) error {
 	if err := r.image(binaries); err != nil {
 		return err
 	}
-	if err := r.sbom(binaries); err != nil {
+	if err := r.sbom(binaries, withNetwork); err != nil {
 		return err
 	}
 	if err := r.checksums(); err != nil {
@@ -131,15 +134,15 @@ func git(args ...string) (string, error) {
 	return strings.TrimSpace(string(out)), nil
 }
 
-// compile builds the program for a platform.
-func (r *releaseOf) compile(p platform) (string, error) {
-	name := fmt.Sprintf("lagan_%s_%s", r.version, p)
+// compile builds the program for a platform, under a name and with build tags.
+func (r *releaseOf) compile(p platform, program, tags string) (string, error) {
+	name := fmt.Sprintf("%s_%s_%s", program, r.version, p)
 	if p.os == "windows" {
 		name += ".exe"
 	}
 	path := filepath.Join(r.out, name)
 	flags := fmt.Sprintf("-s -w -buildid= -X main.release=%s -X main.commit=%s -X main.committed=%s", r.version, r.commit, r.at.Format(time.RFC3339))
-	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", path, "./cmd/lagan")
+	cmd := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-tags", tags, "-ldflags", flags, "-o", path, "./cmd/lagan")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-mod=readonly", "GOOS="+p.os, "GOARCH="+p.arch, "GOAMD64=v1", "GOARM64=v8.0")
 	cmd.Stderr = os.Stderr
 	if err := cmd.Run(); err != nil {

@@ -6,29 +6,41 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
+// inOrder returns the binaries of all programs.
+func inOrder(programs []map[platform]string) []string {
+	var out []string
+	for _, binaries := range programs {
+		for _, p := range platforms {
+			out = append(out, binaries[p])
+		}
+	}
+	return out
+}
+
 // sbom writes what the binaries are made of, in SPDX 2.3: the modules that Go
 // itself recorded in each of them, and Go.
-func (r *releaseOf) sbom(binaries map[platform]string) error {
+func (r *releaseOf) sbom(programs ...map[platform]string) error {
 	type pkg map[string]any
 	type relation map[string]string
 	var packages []pkg
 	var relations []relation
 	known := map[string]bool{}
-	for _, p := range platforms {
-		info, err := buildinfo.ReadFile(binaries[p])
+	for _, path := range inOrder(programs) {
+		info, err := buildinfo.ReadFile(path)
 		if err != nil {
 			return err
 		}
-		sum, _, err := sumFile(binaries[p])
+		sum, _, err := sumFile(path)
 		if err != nil {
 			return err
 		}
-		id := "SPDXRef-" + p.String()
+		id := "SPDXRef-" + strings.ReplaceAll(filepath.Base(path), "_", "-") // letters, digits, dots and dashes
 		packages = append(packages, pkg{
-			"SPDXID": id, "name": filepath.Base(binaries[p]), "versionInfo": r.version, "downloadLocation": "NOASSERTION", "filesAnalyzed": false,
+			"SPDXID": id, "name": filepath.Base(path), "versionInfo": r.version, "downloadLocation": "NOASSERTION", "filesAnalyzed": false,
 			"licenseDeclared": "Apache-2.0", "checksums": []map[string]string{{"algorithm": "SHA256", "checksumValue": sum}},
 		})
 		relations = append(relations, relation{"spdxElementId": "SPDXRef-DOCUMENT", "relationshipType": "DESCRIBES", "relatedSpdxElement": id})
