@@ -3,8 +3,6 @@ package analyzer
 import (
 	"context"
 	"fmt"
-	"io"
-	"strings"
 	"time"
 
 	"lagan/evidence"
@@ -258,59 +256,6 @@ func (n *Node) inCluster() bool {
 		}
 	}
 	return false
-}
-
-// maxText is the largest file whose text is looked into; scripts and
-// configuration are far smaller.
-const maxText = 1 << 20
-
-// textOf returns a file's text, "" where it is none. Of an archive of a web
-// application it is the text of the scripts in it.
-func textOf(r *io.SectionReader, archive bool) string {
-	if r == nil || r.Size() == 0 {
-		return ""
-	}
-	if archive {
-		return archiveText(r)
-	}
-	if r.Size() > maxText {
-		return ""
-	}
-	b := make([]byte, r.Size())
-	if _, err := io.ReadFull(r, b); err != nil {
-		return ""
-	}
-	head := b[:min(len(b), 8192)]
-	if strings.HasPrefix(string(head), "\x7fELF") || strings.IndexByte(string(head), 0) >= 0 {
-		return ""
-	}
-	return string(b)
-}
-
-// formatOf tells what a file is by its first bytes.
-func formatOf(r *io.SectionReader) string {
-	if r == nil || r.Size() == 0 {
-		return "empty"
-	}
-	head := make([]byte, min(r.Size(), 512))
-	if _, err := io.ReadFull(r, head); err != nil {
-		return ""
-	}
-	switch s := string(head); {
-	case strings.HasPrefix(s, "\x7fELF"):
-		return "elf"
-	case strings.HasPrefix(s, "#!"):
-		return "script"
-	case strings.HasPrefix(s, "PK\x03\x04"):
-		return "zip"
-	case strings.HasPrefix(s, "\xca\xfe\xba\xbe"):
-		return "java"
-	case strings.HasPrefix(s, "\x1f\x8b"):
-		return "gzip"
-	case strings.IndexByte(s, 0) >= 0:
-		return "data"
-	}
-	return "text"
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.3f", d.Seconds()) }

@@ -196,3 +196,10 @@ func TestGained(t *testing.T) {
 		}
 	}
 }
+
+func TestSecretsOf(t *testing.T) {
+	got := secretsOf([]string{"DB_PASSWORD=hunter2", "DB_PASSWORD_FILE=/run/secrets/x", "ALLOW_EMPTY_PASSWORD=yes", "TOKEN_TTL=3600", "API_TOKEN=/var/run/t", "AWS_SECRET_ACCESS_KEY=abc", "KEY=x", "GH_TOKEN=", "PATH=/bin"})
+	if want := []string{"DB_PASSWORD=hunter2", "AWS_SECRET_ACCESS_KEY=abc"}; !slices.Equal(got, want) {
+		t.Errorf("secrets %q, want %q", got, want)
+	}
+}

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"lagan/evidence"
 	"lagan/findings"
 	"lagan/runtimes"
 )
@@ -139,6 +138,7 @@ func (f *finder) container(c *Container) {
 	}
 	s.Set("args", strings.Join(c.Command, " "))
 	s.List("env", c.Env)
+	s.List("secret_env", secretsOf(c.Env))
 	s.Flag("privileged", r.privileged)
 	s.Flag("host_network", r.hostNetwork)
 	s.Flag("host_pid", r.hostPID)
@@ -159,14 +159,39 @@ func (f *finder) container(c *Container) {
 				f.all.Add(m.Rule, "", found)
 			}
 			continue
-		case m.Field == "env" && m.Rule.ID == "secret-in-environment":
-			found.Value = maskSecret(m.Value)
+		case m.Field == "secret_env":
+			for _, secret := range secretsOf(c.Env) {
+				found.Field, found.Value = "env", maskSecret(secret)
+				f.all.Add(m.Rule, "", found)
+			}
+			continue
 		}
 		f.all.Add(m.Rule, "", found)
 	}
 	f.indicators(s, e)
 	f.beside(c, e)
 	f.failed(c, e)
+}
+
+// secretName is how variables are called that hold a secret themselves, not the
+// name of a file or of another variable that does.
+var secretName = regexp.MustCompile(`(?i)(PASSWORD|PASSWD|PASSPHRASE|SECRET|API_?KEY|ACCESS_?KEY|SECRET_?KEY|PRIVATE_?KEY|ENCRYPTION_?KEY|AUTH_?TOKEN|ACCESS_?TOKEN|_TOKEN|_PWD|CREDENTIALS|_DSN)[0-9]*$`)
+
+// secretValue is a value that may be a secret: no path, no switch, no number.
+var secretValue = regexp.MustCompile(`^[^/\s]`)
+
+var switches = regexp.MustCompile(`(?i)^(true|false|yes|no|on|off|none|null|enabled|disabled|[0-9]+)$`)
+
+// secretsOf returns the variables that seem to hold a secret.
+func secretsOf(env []string) []string {
+	var out []string
+	for _, e := range env {
+		name, value, _ := strings.Cut(e, "=")
+		if secretName.MatchString(name) && secretValue.MatchString(value) && !switches.MatchString(value) {
+			out = append(out, e)
+		}
+	}
+	return out
 }
 
 // maskSecret keeps a secret's name and says that it has a value.
@@ -286,105 +311,4 @@ func (f *finder) verify() error {
 		f.all.Add(f.set.Rule("layer-tampered"), firstOf(v.Image, v.Object), e)
 		return nil
 	})
-}
-
-// kubeletFolder is how the kubelet calls the folder of a pod: a uid of the API, or
-// the hash of a static pod's manifest.
-var kubeletFolder = regexp.MustCompile(`^([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32})$`)
-
-// gone tells the containers of which only traces are left, and what the
-// kubelet did not put among its pods.
-func (f *finder) gone() {
-	for _, p := range f.n.Pods() {
-		known := make(map[string]bool)
-		for _, c := range p.Containers {
-			known[c.Pod.Container] = true
-		}
-		for _, name := range p.Names {
-			if known[name] || name == "" {
-				continue
-			}
-			e := findings.Evidence{Kind: findings.KindContainer, Place: "CONTAINER:" + p.DisplayName() + "/" + name, Path: join(p.LogDir, name), Offset: -1,
-				Field: "found", Value: "its runtime knows it no longer; named by " + strings.Join(p.Found, ", ")}
-			if f.n.Tree != nil {
-				if ino, err := evidence.Resolve(f.n.Tree, f.n.Tree.Root(), e.Path, true); err == nil {
-					if info, err := f.n.Tree.Stat(ino); err == nil {
-						e.Time, e.TimeOf = info.Mtime, "logged last"
-					}
-				}
-			}
-			f.computed("container-gone", e)
-		}
-	}
-	if f.n.Tree == nil {
-		return
-	}
-	for _, link := range f.danglingLogs() {
-		f.computed("container-gone", link)
-	}
-	for name, ino := range glob(f.n.Tree, "var/lib/kubelet/pods/*") {
-		if kubeletFolder.MatchString(path.Base(name)) {
-			continue
-		}
-		if info, err := f.n.Tree.Stat(ino); err == nil {
-			e := findings.Evidence{Kind: findings.KindFile, Place: placeOf(nil, "/"+name), Path: "/" + name, Offset: -1, Field: "name", Value: path.Base(name), File: fileEvidence(&info, "", "")}
-			e.Time, e.TimeOf = when(&info, "added")
-			f.computed("kubelet-unknown-folder", e)
-		}
-	}
-}
-
-// danglingLogs are the links of /var/log/containers to logs of containers that no runtime knows.
-func (f *finder) danglingLogs() []findings.Evidence {
-	var out []findings.Evidence
-	for name, ino := range glob(f.n.Tree, "var/log/containers/*.log") {
-		m := logLink.FindStringSubmatch(name)
-		if m == nil || f.byID[m[1]] != nil {
-			continue
-		}
-		e := findings.Evidence{Kind: findings.KindContainer, Place: placeOf(nil, "/"+name), Path: "/" + name, Offset: -1, Field: "id", Value: m[1]}
-		if info, err := f.n.Tree.Stat(ino); err == nil {
-			e.Time, e.TimeOf = when(&info, "added")
-			e.File = fileEvidence(&info, "", "")
-		}
-		out = append(out, e)
-	}
-	return out
-}
-
-// removed tells the containers, images and pods that were removed, by the traces
-// that databases, journals and logs have of them.
-func (f *finder) removed() error {
-	if f.o.NoRecover {
-		return nil
-	}
-	all, err := f.n.Removed(f.ctx)
-	if err != nil {
-		return err
-	}
-	for _, r := range all {
-		switch r.Object {
-		case runtimes.ObjectContainer, runtimes.ObjectImage, runtimes.ObjectPod:
-		default:
-			continue // snapshots and content go with them
-		}
-		if r.Sure == runtimes.Doubtful || r.ID != "" && f.byID[r.ID] != nil {
-			continue
-		}
-		e := findings.Evidence{
-			Kind: findings.KindContainer, Place: strings.ToUpper(string(r.Object)) + ":" + r.DisplayName(), Offset: -1, Field: "removed",
-			Container: &findings.Container{ID: r.ID, Name: r.DisplayName(), Runtime: string(r.Runtime), Pod: r.Pod.Name, PodUID: r.Pod.UID, Namespace: firstOf(r.Pod.Namespace, r.Namespace)},
-		}
-		e.Time, e.TimeOf = r.GoneBy, "gone"
-		if e.Time.IsZero() {
-			e.Time, e.TimeOf = r.LastSeen, "seen last"
-		}
-		e.Value = fmt.Sprintf("%s, %d traces, sure: %s", firstOf(r.ID, r.Name), len(r.Traces), r.Sure)
-		if r.Container != nil {
-			e.Container.Image = r.Container.Image
-			e.Value += "; image " + r.Container.Image + "; command " + strings.Join(r.Container.Command, " ")
-		}
-		f.computed("container-gone", e)
-	}
-	return nil
 }

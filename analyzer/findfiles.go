@@ -129,6 +129,16 @@ func (cf *containerFinder) content(s *findings.Subject, e *findings.Evidence, ch
 		oldXattrs, _ = cf.base.Xattrs(old) // none where they can't be read: what is gained is then told
 	}
 	s.Flag("gained", gained(&ch.Info, ch.Xattrs, oldInfo, oldXattrs))
+	s.Lazy("old_format", func() string {
+		if old == 0 || oldInfo.Type != evidence.TypeFile {
+			return ""
+		}
+		r, err := cf.base.Open(old)
+		if err != nil {
+			return ""
+		}
+		return formatOf(r)
+	})
 	s.Lazy("copy_of", func() string { return cf.copyOf(e.Open, &ch.Info) })
 	s.Lazy("added_text", func() string {
 		now := s.First(findings.TextField)
@@ -139,7 +149,7 @@ func (cf *containerFinder) content(s *findings.Subject, e *findings.Evidence, ch
 		if err != nil {
 			return now
 		}
-		return addedLines(now, textOf(r, false))
+		return addedLines(now, textOf(r))
 	})
 	s.Flag("mtime_before_image", !cf.made.IsZero() && ch.Info.Mtime.Before(cf.made))
 }
@@ -173,7 +183,7 @@ func (f *finder) file(s *findings.Subject, open func() (*io.SectionReader, error
 	s.Lazy("format", func() string { return formatOf(read()) })
 	if fresh {
 		s.Lazy(findings.TextField, func() (text string) {
-			f.n.guard(0, p, func() error { text = textOf(read(), isArchive(p)); return nil })
+			f.n.guard(0, p, func() error { text = textAt(p, read()); return nil })
 			return text
 		})
 	}

@@ -101,7 +101,7 @@ func (f *layerFinder) tell(i *Image, p string, s layerSecret) {
 	e.Place = "IMAGE:" + i.DisplayName() + ":" + p
 	e.Value = "layer " + s.layer
 	if r, err := e.Open(); err == nil {
-		if m := secretText.FindString(textOf(r, false)); m != "" {
+		if m := secretText.FindString(textOf(r)); m != "" {
 			e.Value += ": " + m[:min(len(m), 4)] + "..."
 		}
 	}

@@ -20,7 +20,8 @@ type nodeFinder struct {
 }
 
 // nodeFiles are the paths of the node that rules ask for whatever their modes are.
-var nodeFiles = regexp.MustCompile(`^/etc/(passwd|shadow|sudoers|ld\.so\.preload|kubernetes/manifests/.*)$|/(manifests|pod-manifests|static-pods)/[^/]+\.(ya?ml|json)$|/\.ssh/authorized_keys2?$`)
+var nodeFiles = regexp.MustCompile(`^/etc/(passwd|shadow|group|gshadow|sudoers(\.d/.*)?|crontab|ld\.so\.(preload|conf|conf\.d/.*)|pam\.d/.*|ssh/sshd_config(\.d/.*)?|` +
+	`docker/daemon\.json|(default|sysconfig)/docker|kubernetes/.*|eks/.*)$|^/usr/lib/pam\.d/|^/var/lib/kubelet/config\.(yaml|json)$|\.ko(\.(xz|gz|zst))?$|/(manifests|pod-manifests|static-pods)/[^/]+\.(ya?ml|json)$|/\.ssh/authorized_keys2?$`)
 
 var webScript = regexp.MustCompile(`(?i)\.(php[3457s]?|phtml|phar|jspx?|jspf|war|asp|aspx|ashx|cgi)$`)
 
@@ -39,7 +40,7 @@ func candidate(p []byte, typ evidence.Type, perm uint16, xattrs []string) bool {
 		}
 	}
 	base := p[bytes.LastIndexByte(p, '/')+1:]
-	if bytes.HasPrefix(base, []byte("authorized_keys")) {
+	if bytes.HasPrefix(base, []byte("authorized_keys")) || bytes.Contains(base, []byte(".ko")) {
 		return true
 	}
 	switch ext := base[bytes.LastIndexByte(base, '.')+1:]; len(ext) {
@@ -52,6 +53,7 @@ func candidate(p []byte, typ evidence.Type, perm uint16, xattrs []string) bool {
 var (
 	startsOfWatched = [][]byte{
 		[]byte("/etc/"), []byte("/var/spool/"), []byte("/usr/lib/systemd/"), []byte("/usr/local/lib/systemd/"), []byte("/lib/systemd/"), []byte("/run/systemd/"), []byte("/root/."), []byte("/home/"),
+		[]byte("/usr/lib/pam.d/"), []byte("/var/lib/kubelet/config."),
 	}
 	scriptExtensions = []byte(" php php3 php4 php5 php7 phps phtml phar jsp jspx jspf war asp aspx ashx cgi yaml yml json ")
 )

@@ -15,9 +15,10 @@ import (
 
 // startup are the paths of what is run by cron, at the start of a system or of a shell.
 var startup = regexp.MustCompile(`^/etc/(cron\.[^/]+/|crontab$|anacrontab$|periodic/|init\.d/|rc\.local$|rc[0-9S]?\.d/|init/|profile$|profile\.d/|bash\.bashrc$|bashrc$|zsh/|` +
-	`update-motd\.d/|systemd/(system|user)/|xdg/autostart/|udev/rules\.d/|apt/apt\.conf\.d/|network/if-[^/]+\.d/|NetworkManager/dispatcher\.d/|ld\.so\.preload$)|` +
+	`update-motd\.d/|systemd/(system|user)/|xdg/autostart/|udev/rules\.d/|apt/apt\.conf\.d/|network/if-[^/]+\.d/|NetworkManager/dispatcher\.d/|ld\.so\.preload$|environment$|ssh/(sshrc|ssh_config)|inittab$|xinetd\.d/|` +
+	`inetd\.conf$|dhcp/dhclient-[^/]+-hooks\.d/|ppp/ip-up\.d/|logrotate\.d/|modprobe\.d/|systemd/(system|user)-generators/|profile\.local$|csh\.cshrc$)|` +
 	`^/var/spool/(cron|at)/|^/(usr/|usr/local/)?lib/systemd/(system|user)/|^/run/systemd/system/|` +
-	`^/(root|home/[^/]+)/(\.bashrc|\.bash_profile|\.bash_login|\.profile|\.zshrc|\.zprofile|\.config/(systemd/user|autostart)/.*)$`)
+	`^/(root|home/[^/]+)/(\.bashrc|\.bash_profile|\.bash_login|\.bash_logout|\.bash_aliases|\.profile|\.zshrc|\.zshenv|\.zprofile|\.pam_environment|\.ssh/(rc|config|environment)|\.config/(systemd/user|autostart)/.*)$`)
 
 // documentRoots are folders whose files web servers run or hand out.
 var documentRoots = regexp.MustCompile(`^/var/www/|^/srv/(www|http)/|/(htdocs|wwwroot|public_html|webapps|cgi-bin|www/html|nginx/html|www-data|docroot|webroot|web/public|app/public|html/public)/|^/usr/share/nginx/|^/usr/local/(apache2|nginx|tomcat|openresty)/|^/opt/[^/]*(tomcat|jboss|wildfly|jetty|apache)[^/]*/|/wordpress/|^/app/(public|www|html)/`)
@@ -104,13 +105,72 @@ func archiveText(r *io.SectionReader) string {
 	return b.String()
 }
 
-// isArchive says whether a web server unpacks and runs a file of this name.
-func isArchive(p string) bool {
+// maxText is the largest file whose text is looked into; scripts and
+// configuration are far smaller.
+const maxText = 1 << 20
+
+// textAt returns the text of a file of a name: of an archive of a web application
+// that of the scripts in it, of a picture its bytes as they are, since a server
+// that is told to runs what stands in them.
+func textAt(p string, r *io.SectionReader) string {
 	switch strings.ToLower(path.Ext(p)) {
 	case ".war", ".jar", ".ear", ".phar":
-		return true
+		if r == nil || r.Size() == 0 {
+			return ""
+		}
+		return archiveText(r)
+	case ".jpg", ".jpeg", ".png", ".gif", ".ico", ".bmp", ".webp":
+		return string(contentOf(r))
 	}
-	return false
+	return textOf(r)
+}
+
+// contentOf returns what a small file holds.
+func contentOf(r *io.SectionReader) []byte {
+	if r == nil || r.Size() > maxText {
+		return nil
+	}
+	b := make([]byte, r.Size())
+	if _, err := io.ReadFull(r, b); err != nil {
+		return nil
+	}
+	return b
+}
+
+// textOf returns a file's text, "" where it is none.
+func textOf(r *io.SectionReader) string {
+	b := contentOf(r)
+	head := b[:min(len(b), 8192)]
+	if strings.HasPrefix(string(head), "\x7fELF") || strings.IndexByte(string(head), 0) >= 0 {
+		return ""
+	}
+	return string(b)
+}
+
+// formatOf tells what a file is by its first bytes.
+func formatOf(r *io.SectionReader) string {
+	if r == nil || r.Size() == 0 {
+		return "empty"
+	}
+	head := make([]byte, min(r.Size(), 512))
+	if _, err := io.ReadFull(r, head); err != nil {
+		return ""
+	}
+	switch s := string(head); {
+	case strings.HasPrefix(s, "\x7fELF"):
+		return "elf"
+	case strings.HasPrefix(s, "#!"):
+		return "script"
+	case strings.HasPrefix(s, "PK\x03\x04"):
+		return "zip"
+	case strings.HasPrefix(s, "\xca\xfe\xba\xbe"):
+		return "java"
+	case strings.HasPrefix(s, "\x1f\x8b"):
+		return "gzip"
+	case strings.IndexByte(s, 0) >= 0:
+		return "data"
+	}
+	return "text"
 }
 
 func hashSHA256(r *io.SectionReader) (string, error) {

@@ -165,7 +165,7 @@ func (f *Finding) add(e Evidence) {
 
 // Findings returns what was found, the severest first, and of one severity by
 // rule and object. What a severer finding says of the same place is not said twice:
-// see Rule.Unless.
+// see Rule.Unless. A line of a log or a history is a place of its own.
 func (c *Collection) Findings() []*Finding {
 	var out []*Finding
 	for _, f := range c.byKey {
@@ -190,13 +190,17 @@ func (c *Collection) subsumed(f *Finding) bool {
 	if len(f.Rule.Unless) == 0 || f.Total > len(f.Evidence) {
 		return false
 	}
-	told := make(map[string]bool)
+	type line struct {
+		place  string
+		offset int64
+	}
+	told := make(map[line]bool)
 	for _, other := range c.byKey {
 		if slices.Contains(f.Rule.Unless, other.Rule.ID) {
 			for i := range other.Evidence {
-				told[other.Evidence[i].Place] = true
+				told[line{other.Evidence[i].Place, other.Evidence[i].Offset}] = true
 			}
 		}
 	}
-	return !slices.ContainsFunc(f.Evidence, func(e Evidence) bool { return !told[e.Place] })
+	return !slices.ContainsFunc(f.Evidence, func(e Evidence) bool { return !told[line{e.Place, e.Offset}] })
 }

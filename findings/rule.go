@@ -303,7 +303,7 @@ func (r *Rule) source() error {
 			r.kinds = []string{l.Category}
 			return nil
 		case "text": // whatever was typed, scheduled, given as a command or written into a small file
-			r.kinds = []string{KindCommand, KindFile, KindContainer, KindProcess}
+			r.kinds = []string{KindCommand, KindFile, KindContainer, KindImage, KindProcess}
 			return nil
 		}
 		return fmt.Errorf("lagan has no category %q", l.Category)
