@@ -20,22 +20,7 @@ import (
 func TestDevmapper(t *testing.T) {
 	dir := t.TempDir()
 	image := func(name string, files map[string]string) []byte {
-		src := filepath.Join(dir, name)
-		for p, content := range files {
-			put(t, filepath.Join(src, p), content)
-		}
-		disk := src + ".img"
-		if out, err := exec.Command("mkfs.ext4", "-q", "-d", src, disk, "4M").CombinedOutput(); err != nil {
-			if os.Getenv("CI_REQUIRE_TOOLS") == "1" {
-				t.Fatalf("mkfs.ext4: %v: %s", err, out)
-			}
-			t.Skipf("mkfs.ext4: %v: %s", err, out)
-		}
-		b, err := os.ReadFile(disk)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
+		return ext4Image(t, filepath.Join(dir, name), files)
 	}
 	meta, data := thintest.Pool(map[uint64][]byte{
 		11: image("base", map[string]string{"etc/a": "1", "etc/b": "1"}),
@@ -76,6 +61,26 @@ func TestDevmapper(t *testing.T) {
 			}
 		}
 	}
+}
+
+// ext4Image is a filesystem with some files, which are written to the folder src first.
+func ext4Image(t *testing.T, src string, files map[string]string) []byte {
+	t.Helper()
+	for p, content := range files {
+		put(t, filepath.Join(src, p), content)
+	}
+	disk := src + ".img"
+	if out, err := exec.Command("mkfs.ext4", "-q", "-d", src, disk, "4M").CombinedOutput(); err != nil {
+		if os.Getenv("CI_REQUIRE_TOOLS") == "1" {
+			t.Fatalf("mkfs.ext4: %v: %s", err, out)
+		}
+		t.Skipf("mkfs.ext4: %v: %s", err, out)
+	}
+	b, err := os.ReadFile(disk)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 func put(t *testing.T, name, content string) {

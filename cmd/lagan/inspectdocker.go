@@ -93,6 +93,9 @@ func newDockerInspect(c *analyzer.Container) *dockerInspect {
 	d := &dockerInspect{ID: c.ID, Args: []string{}, Mounts: []dockerMount{}, ExecIDs: nil}
 	var cfg dockerConfig
 	raw, ok := c.Records["config.v2.json"]
+	if !ok {
+		raw, ok = c.Records["config.json"] // before Docker 1.10
+	}
 	if !ok || json.Unmarshal(raw, &cfg) != nil && cfg.Created == "" {
 		d.other(c)
 		return d

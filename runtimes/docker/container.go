@@ -75,14 +75,20 @@ func (s *Store) container(id string) (runtimes.Container, error) {
 	var cfg configV2
 	var failed []error
 	recs := make(map[string]json.RawMessage)
-	raw, err := at.read(containerConfig, maxConfig)
+	name := containerConfig
+	raw, err := at.read(name, maxConfig)
+	if isMissing(err) {
+		if v1, v1Err := at.read(containerV1, maxConfig); v1Err == nil {
+			name, raw, err = containerV1, v1, nil
+		}
+	}
 	if err == nil {
 		var kept json.RawMessage
 		if kept, err = oci.Document(raw, &cfg); kept != nil {
-			recs[containerConfig] = kept
+			recs[name] = kept
 		}
 		if err != nil {
-			err = fmt.Errorf("%s: %w", join(at.path, containerConfig), err)
+			err = fmt.Errorf("%s: %w", join(at.path, name), err)
 		}
 	}
 	if err != nil {
@@ -106,7 +112,7 @@ func (s *Store) describe(c *runtimes.Container, cfg *configV2) {
 		c.Name = name
 	}
 	c.Image = cfg.Config.Image
-	if oci.IsSHA256(cfg.Image) {
+	if oci.IsSHA256(cfg.Image) || oci.IsHex64(cfg.Image) { // the second before Docker 1.10
 		c.ImageID = cfg.Image
 	}
 	if cfg.ImageManifest != nil {
@@ -135,6 +141,9 @@ func (s *Store) describe(c *runtimes.Container, cfg *configV2) {
 			}
 		}
 	}
+	if ip := cfg.NetworkSettings.IPAddress; ip != "" && len(c.IP) == 0 {
+		c.IP = []string{ip}
+	}
 	s.describeMounts(c, cfg)
 	describePod(c)
 }
@@ -159,6 +168,11 @@ func (s *Store) describeMounts(c *runtimes.Container, cfg *configV2) {
 			out.Source = join(s.root, "volumes/"+m.Name+"/_data") // daemon/volume/local/local.go
 		}
 		c.Mounts = append(c.Mounts, out)
+	}
+	for _, to := range slices.Sorted(maps.Keys(cfg.Volumes)) {
+		if _, again := cfg.MountPoints[to]; !again { // before Docker 1.7
+			c.Mounts = append(c.Mounts, runtimes.Mount{Type: "bind", Source: cfg.Volumes[to], Destination: to, ReadOnly: !cfg.VolumesRW[to]})
+		}
 	}
 }
 
@@ -265,6 +279,9 @@ func (s *Store) place(c *runtimes.Container, cfg *configV2) error {
 	}
 	c.Snapshotter = d.name
 	m, err := s.mount(d, c.ID)
+	if d.graph && isMissing(err) && m.mount == "" {
+		m, err = graphMount(c.ID, cfg.Image), nil
+	}
 	if m.mount == "" {
 		c.Rootfs.Problem = err
 		if errors.Is(err, fs.ErrNotExist) {

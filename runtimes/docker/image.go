@@ -25,8 +25,17 @@ func (s *Store) Images() iter.Seq2[runtimes.Image, error] {
 			}
 		}
 		for _, name := range slices.Sorted(maps.Keys(s.drivers)) {
-			if !s.imagesOf(s.drivers[name], yield) {
+			d := s.drivers[name]
+			if !s.imagesOf(d, yield) {
 				return
+			}
+			if !d.graph {
+				continue
+			}
+			for img, err := range s.graphImages(d) {
+				if !yield(img, err) {
+					return
+				}
 			}
 		}
 	}
@@ -147,13 +156,19 @@ func (s *Store) layersOf(d *driver, top string) (runtimes.Rootfs, int64) {
 	if err != nil {
 		size = -1
 	}
+	s.finish(d, &r)
+	return r, size
+}
+
+// finish says how the folders of an image's layers are read, all of which r has.
+func (s *Store) finish(d *driver, r *runtimes.Rootfs) {
 	switch d.name {
 	case driverOverlay2:
 	case driverFuse:
 		r.Marks = runtimes.MarksFuse
 	case driverAUFS:
 		r.Marks = runtimes.MarksAUFS
-	case driverVFS, driverBtrfs:
+	case driverVFS, driverBtrfs, driverDevicemapper:
 		r.Lower = r.Lower[:min(1, len(r.Lower))]
 	case driverOverlay:
 		r.Lower = r.Lower[:min(1, len(r.Lower))]
@@ -161,12 +176,15 @@ func (s *Store) layersOf(d *driver, top string) (runtimes.Rootfs, int64) {
 			r.Lower[i].Dir = strings.TrimSuffix(r.Lower[i].Dir, "/diff") + "/root"
 		}
 	default:
-		r.Kind, r.Problem = runtimes.RootfsUnknown, fmt.Errorf("storage driver %q: %w", d.name, evidence.ErrUnsupported)
+		id := ""
+		if len(r.Lower) > 0 {
+			id = r.Lower[0].ID
+		}
+		r.Kind, r.Problem = runtimes.RootfsUnknown, s.elsewhere(d, id)
 	}
 	if r.Kind == runtimes.RootfsOverlay && len(r.Lower) == 1 {
 		r.Kind = runtimes.RootfsBind
 	}
-	return r, size
 }
 
 // Snapshots yields every folder of every storage driver, with the layer or
@@ -190,7 +208,7 @@ func (s *Store) Snapshots() iter.Seq2[runtimes.Snapshot, error] {
 				mounts[m.init] = e.Name
 			}
 			for _, e := range list(s.fsys, s.node, d.folders()) {
-				if e.Name == "l" || !folderName(e.Name) {
+				if !d.isLayer(e) {
 					continue
 				}
 				if !yield(s.snapshot(d, e.Name, mounts), nil) {
@@ -210,6 +228,10 @@ func (d *driver) folders() string {
 		return d.dir + "/subvolumes"
 	case driverAUFS:
 		return d.dir + "/diff"
+	case driverDevicemapper:
+		return d.dir + "/" + thinDevices
+	case driverZFS:
+		return d.dir + "/graph"
 	}
 	return d.dir
 }

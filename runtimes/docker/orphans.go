@@ -42,19 +42,20 @@ func (s *Store) orphans(add func(runtimes.Remnant)) {
 				add(r)
 			}
 		}
-		for _, e := range list(s.fsys, s.node, d.dir) {
-			if e.Type != evidence.TypeDir || e.Name == "l" || mounted[e.Name] || d.cached[e.Name] != nil || !folderName(e.Name) {
+		for _, e := range list(s.fsys, s.node, d.folders()) {
+			if mounted[e.Name] || d.cached[e.Name] != nil || !d.isLayer(e) {
 				continue
 			}
-			r := s.orphan(join(d.dir, e.Name), "folder of a layer without a record")
+			r := s.orphan(join(d.folders(), e.Name), "folder of a layer without a record")
 			r.Object, r.ID, r.Sure = runtimes.ObjectSnapshot, e.Name, runtimes.Sure
-			r.Snapshot = &runtimes.Snapshot{Runtime: runtimes.Docker, Snapshotter: d.name, StorePath: s.root, ID: e.Name, Key: e.Name, Size: -1, Inodes: -1, Kind: "unknown", Dir: join(d.dir, e.Name)}
+			r.Snapshot = &runtimes.Snapshot{Runtime: runtimes.Docker, Snapshotter: d.name, StorePath: s.root, ID: e.Name, Key: e.Name, Size: -1, Inodes: -1, Kind: "unknown", Dir: join(d.folders(), e.Name)}
 			add(r)
 		}
 	}
 	for _, e := range list(s.fsys, s.node, join(s.root, containersDir)) {
-		if oci.IsHex64(e.Name) && !exists(s.fsys, s.node, join(s.root, containersDir+"/"+e.Name+"/"+containerConfig)) {
-			r := s.orphan(join(s.root, containersDir+"/"+e.Name), "folder of a container without its configuration")
+		at := join(s.root, containersDir+"/"+e.Name)
+		if oci.IsHex64(e.Name) && !exists(s.fsys, s.node, join(at, containerConfig)) && !exists(s.fsys, s.node, join(at, containerV1)) {
+			r := s.orphan(at, "folder of a container without its configuration")
 			r.Object, r.ID, r.Sure = runtimes.ObjectContainer, e.Name, runtimes.Sure
 			add(r)
 		}

@@ -51,17 +51,12 @@ func (s *Store) rootfs(d *driver, m mountOf) (runtimes.Rootfs, error) {
 		return r, err
 	case driverOverlay:
 		return s.overlay1(d, m), nil
-	case driverVFS, driverBtrfs:
-		r := runtimes.Rootfs{Kind: runtimes.RootfsBind, Upper: d.layerOf(m.mount)}
-		if m.init != "" {
-			r.Lower = []runtimes.Layer{d.layerOf(m.init)} // each is a whole tree
-			r.InitLayers = 1
-		}
-		return r, nil
+	case driverVFS, driverBtrfs, driverDevicemapper:
+		return s.wholeTrees(d, m)
 	case driverAUFS:
 		return s.aufs(d, m), nil
 	}
-	return runtimes.Rootfs{Problem: fmt.Errorf("storage driver %q: %w", d.name, evidence.ErrUnsupported)}, nil
+	return runtimes.Rootfs{Problem: s.elsewhere(d, m.mount)}, nil
 }
 
 // aufs names the branches of an AUFS mount, a driver that was removed in Docker
@@ -147,6 +142,12 @@ func (d *driver) nameLayer(folder string) runtimes.Layer {
 		l.Dir = d.dir + "/subvolumes/" + folder
 	case driverAUFS:
 		l.Dir = d.dir + "/diff/" + folder
+	case driverDevicemapper:
+		_ = d.store.thinLayer(d, &l) // whoever needs the device is told that there is none
+	case driverZFS:
+		l.Dir = d.dir + "/graph/" + folder // where the dataset was mounted
+	case driverWindows:
+		l.Dir = d.dir + "/" + folder + "/Files"
 	default:
 		l.Dir = d.dir + "/" + folder + "/diff"
 	}

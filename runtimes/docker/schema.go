@@ -8,10 +8,10 @@ const (
 	containersDir   = "containers"
 	containerConfig = "config.v2.json"
 	hostConfig      = "hostconfig.json"
+	containerV1     = "config.json"              // before Docker 1.10
 	localLog        = "local-logs/container.log" // of the local log driver, which notes no path
 
 	imageDir     = "image" // image/<driver>/...
-	graphDir     = "graph" // before Docker 1.10
 	repositories = "repositories.json"
 	imageContent = "imagedb/content/sha256"
 	imageMeta    = "imagedb/metadata/sha256"
@@ -28,6 +28,10 @@ const (
 	driverAUFS     = "aufs"
 	driverBtrfs    = "btrfs"
 	driverVFS      = "vfs"
+
+	driverDevicemapper = "devicemapper"
+	driverZFS          = "zfs"
+	driverWindows      = "windowsfilter"
 )
 
 // Sizes of documents that are read whole. A container's configuration grows
@@ -66,7 +70,10 @@ type configV2 struct {
 		StartedAt         string
 		FinishedAt        string
 	}
-	Config struct {
+	// Before Docker 1.10: mounts by destination, and which may be written to.
+	Volumes   map[string]string
+	VolumesRW map[string]bool
+	Config    struct {
 		Hostname     string
 		Env          []string
 		Image        string
@@ -78,8 +85,9 @@ type configV2 struct {
 		Digest string `json:"digest"`
 	}
 	NetworkSettings struct {
-		Ports    map[string][]portBinding // of a container that runs
-		Networks map[string]*struct {
+		IPAddress string                   // before Docker 1.9, which knew one network
+		Ports     map[string][]portBinding // of a container that runs
+		Networks  map[string]*struct {
 			IPAddress         string
 			GlobalIPv6Address string
 		}

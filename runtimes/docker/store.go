@@ -51,16 +51,21 @@ type Store struct {
 
 	once       sync.Once
 	drivers    map[string]*driver
+	graph      *graph // nil: nothing of Docker before 1.10
 	containers []evidence.Entry
 	problems   []error
-	userMark   bool // dockerd ran without root: overlays are mounted with userxattr
+	pool       sync.Once
+	poolIs     string // of the driver devicemapper: see poolName
+	userMark   bool   // dockerd ran without root: overlays are mounted with userxattr
 }
 
 // driver is what one storage driver keeps, in image/<name> and <name>.
 type driver struct {
+	store  *Store
 	name   string
 	db     string // path of image/<name>
 	dir    string // path of <name>
+	graph  bool   // it has images and containers of Docker before 1.10
 	layers map[string]*layer
 	cached map[string]*layer // by cache-id
 
@@ -98,18 +103,6 @@ func isRoot(fsys evidence.FS, node evidence.Ino, root string) bool {
 	return hasLayers(fsys, node, root) || hasContainer(fsys, node, root) || hasGraph(fsys, node, root)
 }
 
-// hasGraph says whether the layout is that of Docker before 1.10, whose images
-// lie in graph/<id>/{json,layersize} and are named by repositories-<driver>: docs of
-// moby's migrate/v1.
-func hasGraph(fsys evidence.FS, node evidence.Ino, root string) bool {
-	for _, e := range list(fsys, node, root) {
-		if driver, ok := strings.CutPrefix(e.Name, "repositories-"); ok && exists(fsys, node, join(root, driver)) && exists(fsys, node, join(root, graphDir)) {
-			return true
-		}
-	}
-	return false
-}
-
 // hasLayers says whether an image store of any driver is there.
 func hasLayers(fsys evidence.FS, node evidence.Ino, root string) bool {
 	for _, e := range list(fsys, node, join(root, imageDir)) {
@@ -123,7 +116,8 @@ func hasLayers(fsys evidence.FS, node evidence.Ino, root string) bool {
 // hasContainer says whether a container with a configuration is there.
 func hasContainer(fsys evidence.FS, node evidence.Ino, root string) bool {
 	for _, e := range list(fsys, node, join(root, containersDir)) {
-		if oci.IsHex64(e.Name) && exists(fsys, node, join(root, containersDir+"/"+e.Name+"/"+containerConfig)) {
+		if oci.IsHex64(e.Name) && (exists(fsys, node, join(root, containersDir+"/"+e.Name+"/"+containerConfig)) ||
+			exists(fsys, node, join(root, containersDir+"/"+e.Name+"/"+containerV1))) {
 			return true
 		}
 	}
@@ -204,8 +198,7 @@ func (s *Store) load() {
 	s.containers = s.folder(join(s.root, containersDir))
 	s.drivers = make(map[string]*driver)
 	if hasGraph(s.fsys, s.node, s.root) {
-		s.problem(fmt.Errorf("%s: images and containers of Docker before 1.10, which are not read (a daemon of 1.10 to 24 moves them to %s): %w",
-			join(s.root, graphDir), join(s.root, imageDir), evidence.ErrUnsupported))
+		s.readGraph()
 	}
 	for _, e := range s.folder(join(s.root, imageDir)) {
 		if e.Type != evidence.TypeDir && e.Type != evidence.TypeUnknown {
@@ -219,7 +212,7 @@ func (s *Store) load() {
 func (s *Store) driver(name string) *driver {
 	d := s.drivers[name]
 	if d == nil {
-		d = &driver{name: name, db: join(s.root, imageDir+"/"+name), dir: join(s.root, name),
+		d = &driver{store: s, name: name, db: join(s.root, imageDir+"/"+name), dir: join(s.root, name),
 			layers: make(map[string]*layer), cached: make(map[string]*layer)}
 		s.drivers[name] = d
 	}
@@ -272,9 +265,7 @@ func (s *Store) readLayer(d *driver, name, at string) layerRead {
 		*f.to = text
 	}
 	if text, err := files.short("size"); err == nil {
-		if n, err := strconv.ParseInt(text, 10, 64); err == nil && n >= 0 {
-			l.size = n
-		}
+		l.size = count(text)
 	}
 	if !folderName(l.cache) {
 		problems = append(problems, fmt.Errorf("%s/cache-id %q names no folder: %w", at, l.cache, evidence.ErrCorrupt))
@@ -286,6 +277,15 @@ func (s *Store) readLayer(d *driver, name, at string) layerRead {
 		l.named.TarSplit = join(at, tarSplit)
 	}
 	return layerRead{l, problems}
+}
+
+// count reads a number of bytes; -1 for what is none.
+func count(text string) int64 {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 0 {
+		return -1
+	}
+	return n
 }
 
 // folderName says whether an id that was read may name a folder of a storage

@@ -4,9 +4,6 @@ import (
 	"fmt"
 	"iter"
 	"maps"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
@@ -335,76 +332,6 @@ func TestLinksAreRebuilt(t *testing.T) {
 	containers, said := count(s.Containers())
 	if len(containers) != 10 || said != "" {
 		t.Errorf("%d containers, %s", len(containers), said)
-	}
-}
-
-// corpus unpacks one of docker-explorer's archives of real data roots.
-func corpus(t *testing.T, name string) *treetest.Tree {
-	t.Helper()
-	corpora := os.Getenv("LAGAN_CORPORA")
-	if corpora == "" {
-		t.Skip("LAGAN_CORPORA is not set")
-	}
-	dir := t.TempDir()
-	if out, err := exec.Command("tar", "-xzf", filepath.Join(corpora, "docker-explorer", name), "-C", dir).CombinedOutput(); err != nil {
-		t.Skipf("unpacking %s: %v %s", name, err, out)
-	}
-	return treetest.New(os.DirFS(filepath.Join(dir, "docker")))
-}
-
-// TestDockerExplorersTrees expects what docker-explorer's own tests expect of
-// its data roots of Docker 1.13 and 17.
-func TestDockerExplorersTrees(t *testing.T) {
-	for _, c := range []struct {
-		archive, driver   string
-		containers        int
-		running, name, at string
-		image             string
-		upper, lower      string
-	}{
-		{"overlay2.v2.tgz", "overlay2", 5, "8e8b7f23eb7cbd4dfe7e91646ddd0e0f524218e25d50113559f078dfb2690206", "festive_perlman", "2018-05-16T10:51:39.271019533Z", "busybox",
-			"/overlay2/92fd3b3e7d6101bb701743c9518c45b0d036b898c8a3d7cae84e1a06e6829b53/diff", "/overlay2/92fd3b3e7d6101bb701743c9518c45b0d036b898c8a3d7cae84e1a06e6829b53-init/diff"},
-		{"aufs.v2.tgz", "aufs", 7, "7b02fb3e8a665a63e32b909af5babb7d6ba0b64e10003b2d9534c7d5f2af8966", "dreamy_snyder", "2017-02-13T16:45:05.629904159Z", "busybox",
-			"/aufs/diff/b16a494082bba0091e572b58ff80af1b7b5d28737a3eedbe01e73cd7f4e01d23", "/aufs/diff/b16a494082bba0091e572b58ff80af1b7b5d28737a3eedbe01e73cd7f4e01d23-init:/aufs/diff/d1c54c46d331de21587a16397e8bd95bdbb1015e1a04797c76de128107da83ae"},
-	} {
-		t.Run(c.archive, func(t *testing.T) {
-			fsys := corpus(t, c.archive)
-			roots, err := docker.Roots(fsys, fsys.Root())
-			if err != nil || !slices.Equal(roots, []string{"/"}) {
-				t.Fatalf("roots %q, %v", roots, err)
-			}
-			s, err := docker.Open(fsys, fsys.Root(), "/")
-			if err != nil {
-				t.Fatal(err)
-			}
-			containers, said := count(s.Containers())
-			t.Logf("%d containers; said %q", len(containers), said)
-			known := 0
-			for _, got := range containers {
-				if got.Snapshotter == c.driver {
-					known++
-				}
-				if got.ID != c.running {
-					if got.State == runtimes.StateRunning {
-						t.Errorf("%s runs", got.Name)
-					}
-					continue
-				}
-				equal(t, "container", got.Name+" "+got.Created.Format(time.RFC3339Nano)+" "+got.Image+" "+string(got.State), c.name+" "+c.at+" "+c.image+" running")
-				equal(t, "upper", got.Rootfs.Upper.Dir, c.upper)
-				if !strings.HasPrefix(dirs(got.Rootfs.Lower), c.lower) {
-					t.Errorf("lower %s, want %s", dirs(got.Rootfs.Lower), c.lower)
-				}
-			}
-			equal(t, "containers of the driver", known, c.containers)
-			images, said := count(s.Images())
-			for _, img := range images {
-				t.Logf("%s %q %d layers, %d steps", img.ID, img.Names, len(img.Layers), len(img.History))
-			}
-			if len(images) == 0 || said != "" {
-				t.Errorf("%d images, said %q", len(images), said)
-			}
-		})
 	}
 }
 

@@ -80,3 +80,25 @@ func dataRoots(fsys evidence.FS, root evidence.Ino, name string) ([]string, erro
 func DockerUsual(root string) bool {
 	return root == "/" || slices.Contains(dockerRoots, root) || strings.HasSuffix(root, dockerUserRoot)
 }
+
+// DockerStorageOption returns what dockerd is told of one option of its storage
+// driver ("dm.thinpooldev"), "" where nothing: --storage-opt and storage-opts.
+func DockerStorageOption(fsys evidence.FS, root evidence.Ino, option string) string {
+	all, _ := Values(fsys, root, "docker.service", dockerEnvironment, "--storage-opt")
+	for _, name := range daemonConfigs {
+		raw, err := Read(fsys, root, name)
+		var doc struct {
+			Options []string `json:"storage-opts"`
+		}
+		// What is wrong with the file is told where the data roots are looked for.
+		if err == nil && json.Unmarshal(raw, &doc) == nil {
+			all = append(all, doc.Options...)
+		}
+	}
+	for _, o := range all {
+		if name, value, ok := strings.Cut(o, "="); ok && name == option {
+			return value
+		}
+	}
+	return ""
+}
