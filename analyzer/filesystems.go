@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"lagan/evidence"
@@ -16,14 +17,17 @@ import (
 	"lagan/evidence/xfs"
 )
 
-// opener opens one kind of filesystem; ErrFormat says that it is another kind.
-type opener struct {
-	name string
-	open func(io.ReaderAt, int64, evidence.Options) (evidence.FS, error)
+// Opener opens one kind of filesystem; evidence.ErrFormat says that it is another kind.
+type Opener struct {
+	Name string
+	Open func(io.ReaderAt, int64, evidence.Options) (evidence.FS, error)
 }
 
+// openers are asked in turn: what the caller brings, then our own.
+func (n *Node) filesystems() []Opener { return append(slices.Clip(n.options.Filesystems), openers...) }
+
 // openers are asked in turn. The two commonest come first.
-var openers = []opener{
+var openers = []Opener{
 	{"ext4", func(r io.ReaderAt, size int64, o evidence.Options) (evidence.FS, error) {
 		return opened(ext4.Open(r, size, o))
 	}},
@@ -122,20 +126,20 @@ func (n *Node) openFilesystem(v *Volume) error {
 		v.Content = c // read with the filesystem that it belongs to
 		return nil
 	}
-	for _, o := range openers {
-		fsys, err := o.open(v.section, v.Size, options)
+	for _, o := range n.filesystems() {
+		fsys, err := o.Open(v.section, v.Size, options)
 		if errors.Is(err, evidence.ErrFormat) {
 			continue
 		}
 		if err != nil {
-			v.Content = o.name
-			v.Err = fmt.Errorf("opening %s: %w", o.name, err)
+			v.Content = o.Name
+			v.Err = fmt.Errorf("opening %s: %w", o.Name, err)
 			return v.Err
 		}
 		v.FS = fsys
 		for _, i := range evidence.Describe(fsys).Devices {
 			others[i].member = true
-			others[i].Content = firstOf(others[i].Content, o.name)
+			others[i].Content = firstOf(others[i].Content, o.Name)
 		}
 		return nil
 	}

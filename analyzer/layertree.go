@@ -98,13 +98,13 @@ func (n *Node) openImageLayer(s Store, l runtimes.Layer) (fsys evidence.FS, err 
 		return nil, fmt.Errorf("%s: %w", l.Dir, err)
 	}
 	warn := func(err error) { n.gap(s.Volume, l.Dir, err) }
-	for _, o := range openers {
-		fsys, err := o.open(r, r.Size(), evidence.Options{Warn: warn, NoJournal: n.options.NoJournal})
+	for _, o := range n.filesystems() {
+		fsys, err := o.Open(r, r.Size(), evidence.Options{Warn: warn, NoJournal: n.options.NoJournal})
 		if errors.Is(err, evidence.ErrFormat) {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: opening %s: %w", l.Dir, o.name, err)
+			return nil, fmt.Errorf("%s: opening %s: %w", l.Dir, o.Name, err)
 		}
 		return fsys, nil
 	}

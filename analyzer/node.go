@@ -16,7 +16,6 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -52,6 +51,14 @@ type Options struct {
 	// Timeout is how long the reading of one object may take, a filesystem's
 	// opening, a container's changes, a log; 0: as long as it takes.
 	Timeout time.Duration
+	// MaxMemory is how many bytes may be in use before the objects that are being
+	// read are given up; 0: as many as there are.
+	MaxMemory int64
+	// Begin, if set, is called before an object is read, with a name that is the
+	// same in every run, and what it returns after. Its error leaves the object out.
+	Begin func(object string) (end func(), err error)
+	// Filesystems are further kinds, asked before those that are known.
+	Filesystems []Opener
 	// Trace adds the call stack to the gap of an internal error.
 	Trace bool
 	// Gap is told of each gap when it is found, beside Node.Gaps at the end.
@@ -113,6 +120,7 @@ type Node struct {
 	ctx      context.Context // of Open: it ends what is unpacked later
 	options  Options
 	patience patience
+	memory   memory
 	gaps     gapList
 	blobs    layerBlobs
 	contents contentHashes
@@ -168,6 +176,8 @@ func newNode(ctx context.Context, o Options) *Node {
 	n := &Node{ctx: ctx, options: o, layerRoots: make(map[layerKey]layerRoot), parents: make(map[string]bool), directories: overlay.NewCache(0)}
 	n.gaps.told = o.Gap
 	n.patience.limit = o.Timeout
+	n.memory.limit = o.MaxMemory
+	n.memory.watch()
 	n.containers = sync.OnceValue(n.listContainers)
 	n.images = sync.OnceValue(n.listImages)
 	n.kept = sync.OnceValue(n.listCheckpoints)
@@ -218,6 +228,7 @@ func (n *Node) recognised(path string) error {
 
 // Close releases the evidence and removes what was spooled.
 func (n *Node) Close() error {
+	n.memory.close()
 	err := n.blobs.close()
 	for _, e := range n.Evidence {
 		if e.image != nil {
@@ -259,27 +270,6 @@ func (n *Node) gap(volume int, object string, err error) {
 	n.gaps.add(g)
 }
 
-// guard runs what reads one object, and turns its panic into a gap of that object.
-func (n *Node) guard(volume int, object string, read func() error) {
-	defer n.patience.begin()()
-	defer func() {
-		if r := recover(); r != nil {
-			n.gap(volume, object, n.panicError(r))
-		}
-	}()
-	if err := read(); err != nil {
-		n.gap(volume, object, err)
-	}
-}
-
-// panicError keeps the place of a defect of ours for the report of it.
-func (n *Node) panicError(r any) error {
-	if n.options.Trace {
-		return fmt.Errorf("internal error: %v\n%s", r, debug.Stack())
-	}
-	return fmt.Errorf("internal error, please report it with what -v adds: %v", r)
-}
-
 func (n *Node) openEvidence(ctx context.Context, path string) error {
 	e := &Evidence{Path: path, Name: filepath.Base(path)}
 	if snapshot := SnapshotOf(path); snapshot != "" {
@@ -319,8 +309,8 @@ func (n *Node) addImage(e *Evidence, img image.Image) error {
 	e.image, e.Size, e.Format = img, img.Size(), img.Format()
 	n.Evidence = append(n.Evidence, e)
 	var disk io.ReaderAt = img
-	if n.options.Timeout > 0 {
-		disk = patientReader{img, &n.patience}
+	if n.options.Timeout > 0 || n.options.MaxMemory > 0 {
+		disk = patientReader{img, &n.patience, &n.memory}
 	}
 	volumes, err := volume.Scan(disk, img.Size(), func(err error) { n.gaps.add(Gap{Evidence: e.Name, Message: err.Error()}) })
 	if err != nil {

@@ -43,15 +43,19 @@ func (p *patience) over() error {
 	return fmt.Errorf("given up after %s (--timeout)", p.limit)
 }
 
-// patientReader is a disk that is read as long as there is patience.
+// patientReader is a disk that is read as long as there is patience, and memory.
 type patientReader struct {
 	io.ReaderAt
 	p *patience
+	m *memory
 }
 
 // ReadAt implements io.ReaderAt.
 func (r patientReader) ReadAt(b []byte, off int64) (int, error) {
 	if err := r.p.over(); err != nil {
+		return 0, err
+	}
+	if err := r.m.exceeded(); err != nil {
 		return 0, err
 	}
 	return r.ReaderAt.ReadAt(b, off)

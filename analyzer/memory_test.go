@@ -1,0 +1,81 @@
+package analyzer
+
+import (
+	"io"
+	"strings"
+	"testing"
+
+	"lagan/evidence"
+)
+
+// testFilesystem is a kind that a test adds: its magic is a name.
+func testFilesystem(name string, open func(r io.ReaderAt) error) Opener {
+	return Opener{Name: name, Open: func(r io.ReaderAt, _ int64, _ evidence.Options) (evidence.FS, error) {
+		magic := make([]byte, len(name))
+		if _, err := r.ReadAt(magic, 0); err != nil || string(magic) != name {
+			return nil, evidence.ErrFormat
+		}
+		return nil, open(r)
+	}}
+}
+
+// hungry keeps all that it reads, without end.
+func hungry(r io.ReaderAt) error {
+	var kept [][]byte
+	for {
+		b := make([]byte, 1<<20)
+		if _, err := r.ReadAt(b[:512], 0); err != nil {
+			return err
+		}
+		kept = append(kept, b)
+	}
+}
+
+// endless goes deeper with each read, without end.
+func endless(r io.ReaderAt) error {
+	var b [512]byte
+	if _, err := r.ReadAt(b[:], 0); err != nil {
+		return err
+	}
+	if err := endless(r); err != nil {
+		return err
+	}
+	b[0]++ // keeps the frame: this is no tail call
+	return nil
+}
+
+// TestMaxMemory has readers that would take all memory: they are gaps, and the
+// other volume is read.
+func TestMaxMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes hundreds of mebibytes")
+	}
+	for name, read := range map[string]func(io.ReaderAt) error{"hungry": hungry, "endless": endless} {
+		t.Run(name, func(t *testing.T) {
+			bad := make([]byte, 1<<20)
+			copy(bad, name)
+			n := newNode(t.Context(), Options{MaxMemory: 300 << 20, Filesystems: []Opener{testFilesystem(name, read)}})
+			good := unpackTestdata(t, "../evidence/btrfs/testdata/plain.img.zst")
+			for _, disk := range [][]byte{bad, good} {
+				if err := n.addImage(&Evidence{Name: "disk"}, &faulty{data: disk, at: -1}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			n, err := n.read("disk")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer n.Close()
+			said := false
+			for _, g := range n.Gaps() {
+				said = said || g.Volume == 1 && strings.Contains(g.Message, "--max-memory")
+			}
+			if !said {
+				t.Errorf("no gap says that it was given up: %v", n.Gaps())
+			}
+			if len(n.Volumes) != 2 || n.Volumes[1].FS == nil {
+				t.Errorf("the other volume was not read: %v", n.Gaps())
+			}
+		})
+	}
+}
