@@ -10,8 +10,8 @@ import (
 
 // maxStacks bounds the stacks of all goroutines. Readers go as deep as their
 // constants say, some kilobytes each; a stack of such a size is one that has no
-// end. The program ends at twice as much (debug.SetMaxStack).
-const maxStacks = 128 << 20
+// end. The program ends at four times as much (debug.SetMaxStack).
+const maxStacks = 64 << 20
 
 // How often memory is looked at, while it is well and while it isn't.
 const (

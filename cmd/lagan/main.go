@@ -23,10 +23,15 @@ const (
 // keeps is bounded; this bounds the garbage beside it. GOMEMLIMIT overrides it.
 const softMemory = 380 << 20
 
+// maxStack ends a program whose stack has no end before it took much memory.
+// Readers are given up long before (analyzer's maxStacks).
+const maxStack = 256 << 20
+
 func main() {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(softMemory)
 	}
+	debug.SetMaxStack(maxStack)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	code := runConfined(ctx, arguments(os.Args), os.Stdout, os.Stderr)
 	stop()

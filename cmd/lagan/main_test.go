@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"testing"
 
@@ -23,8 +24,15 @@ var update = flag.Bool("update", false, "write what the scripts print into their
 // size in KiB, where the system tells it.
 const tellPeak = "LAGAN_TEST_PEAK"
 
+// tellMisbehaving, in the environment, adds decoders that misbehave.
+const tellMisbehaving = "LAGAN_TEST_MISBEHAVING"
+
 func TestMain(m *testing.M) {
 	program := func() {
+		debug.SetMaxStack(maxStack)
+		if os.Getenv(tellMisbehaving) != "" {
+			registerMisbehaving()
+		}
 		// Opened before the process confines itself. getrusage won't do: it counts
 		// the parent, whose memory a child has until it starts its own program.
 		status, err := os.Open("/proc/self/status")

@@ -65,7 +65,15 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // runConfined is run in a process of its own, which gives up what it doesn't need.
 func runConfined(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	return (&ui{ctx: ctx, stdout: stdout, stderr: stderr, sandbox: true}).run(args)
+	u := &ui{ctx: ctx, stdout: stdout, stderr: stderr, sandbox: true}
+	detach, err := u.attach()
+	if err != nil {
+		fmt.Fprintf(stderr, "lagan: %v\n", err)
+		return exitFailed
+	}
+	code := u.run(args)
+	detach(code)
+	return code
 }
 
 func (u *ui) run(args []string) int {
@@ -81,6 +89,10 @@ func (u *ui) run(args []string) int {
 		return exitPartial
 	case err == nil:
 		return exitOK
+	}
+	var elsewhere ended
+	if errors.As(err, &elsewhere) {
+		return int(elsewhere)
 	}
 	fmt.Fprintf(stderr, "lagan: %s\n", errorText(err))
 	var usage usageError
@@ -114,7 +126,8 @@ func newRootCommand(u *ui) *cobra.Command {
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return u.inChild(cmd) },
 	}
 	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see `%s --help`", err, c.CommandPath())}
@@ -203,7 +216,12 @@ func (u *ui) open(path string) (*analyzer.Node, error) {
 	if err := u.checkFlags(path); err != nil {
 		return nil, err
 	}
+	limit, err := u.memoryLimit()
+	if err != nil {
+		return nil, err
+	}
 	o := analyzer.Options{
+		MaxMemory: limit, Begin: u.begin(), Filesystems: filesystems,
 		Disks: u.disks, Snapshot: snapshotName(u.snapshot), Volume: u.volume, NoJournal: u.noJournal, TempDir: u.tempDir, CacheDir: u.cacheDir, NoScan: u.noScan, Trace: u.verbose, Timeout: u.timeout, TellFiles: u.tellsFiles,
 		Progress: u.progress, Gap: u.gap,
 	}

@@ -18,6 +18,7 @@ import (
 
 	"lagan/analyzer"
 	"lagan/internal/confine"
+	"lagan/internal/isolate"
 	"lagan/internal/text"
 )
 
@@ -49,9 +50,12 @@ type ui struct {
 	cacheDir     string
 	noSandbox    bool
 	timeout      time.Duration
+	maxMemory    string
+	isolate      bool
 	tellsFiles   bool // the command tells the files of the whole evidence
 
-	sandbox     bool // this is a process of its own, which may be confined
+	child       *isolate.Child // where this process was started to read evidence for another one
+	sandbox     bool           // this is a process of its own, which may be confined
 	confinement confine.State
 
 	started     time.Time
@@ -88,6 +92,8 @@ func (u *ui) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&u.cacheDir, "cache", "", "folder that keeps what was unpacked for the next command")
 	f.StringVar(&u.tempDir, "temp", "", "folder for what has to be unpacked")
 	f.DurationVar(&u.timeout, "timeout", 0, "give up on one object (a filesystem, a container, a log) after this time, such as 90s (0: never)")
+	f.StringVar(&u.maxMemory, "max-memory", "", "give up on the objects that are being read when more memory than this is in use, such as 4GiB (default three quarters of the machine's; 0: never)")
+	f.BoolVar(&u.isolate, "isolate", false, "read the evidence in a process of its own: one that dies is started again without what killed it")
 	f.BoolVar(&u.noSandbox, "no-sandbox", false, "don't confine the process to the evidence, the output and the folder for what is unpacked")
 	f.SortFlags = false
 }

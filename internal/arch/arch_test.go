@@ -23,6 +23,7 @@ var ranks = []struct {
 	{"internal/bin", nil},
 	{"internal/text", nil},
 	{"internal/confine", nil},
+	{"internal/isolate", nil},
 	{"internal/piece", []string{"evidence"}},
 	{"internal/arch", nil},
 	{"internal/sqlite", []string{"evidence"}},
@@ -58,7 +59,7 @@ var ranks = []struct {
 	{"report", []string{"findings", "internal/text"}},
 	{"checkpoint", []string{"evidence"}},
 	{"analyzer", []string{"checkpoint", "find", "hashset", "evidence/...", "internal/sqlite", "runtimes/...", "layers", "overlay", "export", "mount", "artifacts/...", "timeline", "findings", "report"}},
-	{"cmd/lagan", []string{"checkpoint", "batch", "find", "analyzer", "evidence", "runtimes", "layers", "timeline", "findings", "report", "internal/text", "internal/confine"}},
+	{"cmd/lagan", []string{"checkpoint", "batch", "find", "analyzer", "evidence", "runtimes", "layers", "timeline", "findings", "report", "internal/text", "internal/confine", "internal/isolate"}},
 	{"fixtures", nil},
 	{"scripts/...", []string{"..."}},
 }
@@ -68,7 +69,7 @@ var ranks = []struct {
 var banned = []string{"os/exec", "net", "net/http", "unsafe", "plugin", "C"}
 
 // doors lists which parts may open files of the analyst's machine.
-var doors = []string{"batch", "cmd/lagan", "batch", "mount", "evidence/image", "evidence/hostdir", "timeline", "export", "fixtures", "scripts", "internal/arch", "internal/confine", "runtimes/internal/treetest"}
+var doors = []string{"batch", "cmd/lagan", "batch", "mount", "evidence/image", "evidence/hostdir", "timeline", "export", "fixtures", "scripts", "internal/arch", "internal/confine", "internal/isolate", "runtimes/internal/treetest"}
 
 // third lists where each module of others may be used outside tests.
 var third = map[string][]string{
