@@ -1,7 +1,8 @@
 # The few commands of this project. `make test` is what README.md names.
 FUZZTIME ?= 60s
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.0
 
-.PHONY: build test fuzz bench figures lint
+.PHONY: build test short fuzz bench figures lint dist
 
 build:
 	CGO_ENABLED=0 go build -trimpath -o lagan ./cmd/lagan
@@ -10,6 +11,10 @@ test:
 	go test ./...
 	go test -tags ebs ./evidence/image/ebs
 	go test -tags ebs -run EBS ./cmd/lagan
+
+# what takes Go alone and a minute: no real tools, no whole disks
+short:
+	go test -short ./...
 
 # every fuzz target of every package, FUZZTIME each
 fuzz:
@@ -26,6 +31,7 @@ lint:
 	test -z "$$(gofmt -l .)"
 	go vet ./...
 	go vet -tags ebs ./evidence/image/... ./cmd/lagan
+	go run $(STATICCHECK) ./...
 
 # a release in dist/: binaries, Debian packages, an OCI image, checksums; the same bytes from the same commit
 dist:

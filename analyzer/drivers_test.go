@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"lagan/fixtures"
+	"lagan/internal/needs"
 	"lagan/internal/text"
 	"lagan/runtimes"
 )
@@ -353,6 +354,7 @@ func TestCRIO(t *testing.T) {
 // TestVolumeTimeline has files of volumes told with the containers that mount
 // them: of one container as its own, of several with all their ids.
 func TestVolumeTimeline(t *testing.T) {
+	needs.Time(t)
 	for _, c := range []struct{ disk, file, container, volume, pod string }{
 		{"docker-vfs", "/var/lib/docker/volumes/data/_data/file", "busy", "data", ""},
 		{"podman-sql", "/var/lib/containers/storage/volumes/data/_data/file", "busy", "data", ""},

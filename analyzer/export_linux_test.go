@@ -17,19 +17,15 @@ import (
 
 	"lagan/evidence"
 	"lagan/evidence/hostdir"
+	"lagan/internal/needs"
 )
 
 // TestExportExtracted has GNU tar extract containers' tars as root, and compares
 // what the kernel then says of every file with the merged view.
 func TestExportExtracted(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("only root can make owners and devices")
-	}
+	needs.Root(t, "making owners and devices")
 	if out, err := exec.Command("tar", "--version").Output(); err != nil || !bytes.Contains(out, []byte("GNU tar")) {
-		if os.Getenv("CI_REQUIRE_TOOLS") == "1" {
-			t.Fatal("GNU tar is missing")
-		}
-		t.Skip("GNU tar is missing")
+		needs.Lack(t, "GNU tar is missing")
 	}
 	n := openFixture(t, "docker-ext4", Options{})
 	compared, linked := 0, 0

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"lagan/internal/needs"
 	"lagan/layers"
 	"lagan/overlay"
 )
@@ -17,6 +18,7 @@ import (
 // TestExportOCI unpacks exported images with the reader of layers, and compares
 // what comes out with the merged view.
 func TestExportOCI(t *testing.T) {
+	needs.Time(t)
 	for _, tc := range []struct {
 		disk, name string
 		exact      int // layers that keep their digests

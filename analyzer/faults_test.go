@@ -19,6 +19,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"lagan/evidence"
+	"lagan/internal/needs"
 	"lagan/timeline"
 )
 
@@ -29,6 +30,7 @@ var every = flag.Int64("every", 0, "TestFaults: let every so manieth read fail (
 // is opened and all of it is told. The rest must be told as without the fault,
 // and where anything differs, a gap must say so.
 func TestFaults(t *testing.T) {
+	needs.Time(t)
 	for name, make := range map[string]func(*testing.T) []byte{
 		"docker on ext4": dockerImage,
 		"xfs":            func(t *testing.T) []byte { return unpackTestdata(t, "../evidence/xfs/testdata/shapes.img.zst") },
@@ -85,6 +87,7 @@ func firstDifference(want, got []string) string {
 // TestTruncations cuts a disk short at many places: no reader panics, and what
 // is lost is said.
 func TestTruncations(t *testing.T) {
+	needs.Time(t)
 	disk := dockerImage(t)
 	want, gaps := tellAll(t, &faulty{data: disk, at: -1})
 	cuts := 10
@@ -209,12 +212,7 @@ func unpackTestdata(t *testing.T, path string) []byte {
 // dockerImage is a small ext4 with what a fixture's dockerd kept: its records,
 // and of each layer the small files.
 func dockerImage(t *testing.T) []byte {
-	if _, err := exec.LookPath("mke2fs"); err != nil {
-		if os.Getenv("CI_REQUIRE_TOOLS") != "" {
-			t.Fatal("mke2fs is missing")
-		}
-		t.Skip("mke2fs is missing")
-	}
+	needs.Tool(t, "mke2fs")
 	n := openFixture(t, "docker-ext4", Options{NoScan: true})
 	top := t.TempDir()
 	err := evidence.Walk(n.Tree, n.Tree.Root(), func(p string, e evidence.Entry, info evidence.Info, err error) error {

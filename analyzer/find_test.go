@@ -9,6 +9,7 @@ import (
 	"lagan/evidence"
 	"lagan/findings"
 	"lagan/fixtures"
+	"lagan/internal/needs"
 	"lagan/timeline"
 )
 
@@ -42,6 +43,7 @@ func findingsOf(t *testing.T, n *Node) []*findings.Finding {
 // TestScenario holds what the truth says of the attack against the findings:
 // each item must be the evidence of one, or lie in a folder that is.
 func TestScenario(t *testing.T) {
+	needs.Time(t)
 	for _, name := range fixtures.Names {
 		t.Run(name, func(t *testing.T) {
 			n := openFixture(t, name, Options{})
@@ -117,6 +119,7 @@ func covers(evidence, item string) bool {
 // TestQuiet looks at the containers of the fixtures that the attack left alone:
 // nothing of them may be more than of low severity.
 func TestQuiet(t *testing.T) {
+	needs.Time(t)
 	quiet := map[string][]string{
 		"docker-ext4": {"cache", "feat", "logs-local", "never-started", "oneshot", "ro-web", "shop"},
 		"podman-ext4": {"cache", "feat", "oneshot", "never-started"},
@@ -138,6 +141,7 @@ func TestQuiet(t *testing.T) {
 // TestFindingRecords says that findings are records of the timeline with their
 // tags, and that the same evidence gives the same ones.
 func TestFindingRecords(t *testing.T) {
+	needs.Time(t)
 	n := openFixture(t, "podman-ext4", Options{})
 	tell := func() (tags, texts []string) {
 		var x timeline.Reader

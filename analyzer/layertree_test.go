@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"lagan/evidence"
+	"lagan/internal/needs"
 	"lagan/runtimes"
 )
 
@@ -30,11 +31,8 @@ func TestImageLayers(t *testing.T) {
 		{"mkfs.erofs", "--quiet", node + "/layer.erofs", dir + "/src/low"},
 		{"mkfs.ext4", "-q", "-d", dir + "/src/up", node + "/rwlayer.img", "8M"},
 	} {
-		if out, err := exec.Command(c[0], c[1:]...).CombinedOutput(); err != nil {
-			if os.Getenv("CI_REQUIRE_TOOLS") == "1" {
-				t.Fatalf("%s: %v: %s", c[0], err, out)
-			}
-			t.Skipf("%s: %v: %s", c[0], err, out)
+		if out, err := exec.Command(needs.Tool(t, c[0]), c[1:]...).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v: %s", c[0], err, out)
 		}
 	}
 	os.WriteFile(node+"/broken", make([]byte, 1<<20), 0o644)

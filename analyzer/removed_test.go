@@ -9,6 +9,7 @@ import (
 
 	"lagan/evidence"
 	"lagan/fixtures"
+	"lagan/internal/needs"
 	"lagan/runtimes"
 )
 
@@ -76,6 +77,7 @@ func TestRemovedContainers(t *testing.T) {
 
 // TestRemovedIsNotInvented: nothing that the disks' truth lists is told as removed.
 func TestRemovedIsNotInvented(t *testing.T) {
+	needs.Time(t)
 	for _, disk := range fixtures.Names {
 		var tr truth
 		fixtures.Truth(t, disk, &tr)
@@ -119,6 +121,7 @@ func TestRemovedIsNotInvented(t *testing.T) {
 // TestRecoveredFilesOfFixtures: what is marked whole of a deleted file of the
 // containers' documents can be read, and every path is of the node's tree.
 func TestRecoveredFilesOfFixtures(t *testing.T) {
+	needs.Time(t)
 	n, _ := removedFrom(t, "docker-ext4")
 	whole := 0
 	err := n.Recovered(context.Background(), func(f *RecoveredFile) error {

@@ -5,12 +5,14 @@ import (
 	"testing"
 	"time"
 
+	"lagan/internal/needs"
 	"lagan/timeline"
 )
 
 // TestReporterBounds counts three hundred thousand events over two years: none is
 // lost, and what is kept stays within its bounds.
 func TestReporterBounds(t *testing.T) {
+	needs.Time(t)
 	n := openFixture(t, "docker-ext4", Options{})
 	r := newReporter(n)
 	all := n.Containers()

@@ -11,6 +11,7 @@ import (
 	"lagan/evidence"
 	"lagan/evidence/memfs"
 	"lagan/fixtures"
+	"lagan/internal/needs"
 	"lagan/runtimes"
 )
 
@@ -77,7 +78,7 @@ func TestSearchStores(t *testing.T) {
 	paths := []string{dir}
 	if out, err := exec.Command("mkfs.ext4", "-q", "-d", dir, disk, "32M").CombinedOutput(); err == nil {
 		paths = append(paths, disk)
-	} else if os.Getenv("CI_REQUIRE_TOOLS") == "1" {
+	} else if needs.All() {
 		t.Fatalf("mkfs.ext4: %v: %s", err, out)
 	}
 	for _, path := range paths {

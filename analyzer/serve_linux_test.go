@@ -22,6 +22,7 @@ import (
 
 	"lagan/evidence"
 	"lagan/fixtures"
+	"lagan/internal/needs"
 	"lagan/internal/text"
 	"lagan/runtimes"
 )
@@ -35,7 +36,7 @@ type seenFile struct{ Line, More string }
 // TestMountTruth mounts every fixture's node and containers and compares what
 // the kernel says of each file with the truth: as root, and as an ordinary user.
 func TestMountTruth(t *testing.T) {
-	needsFUSE(t)
+	needs.FUSE(t)
 	for _, name := range fixtures.Names {
 		t.Run(name, func(t *testing.T) {
 			n, tr := openFixture(t, name, Options{}), loadTruth(t, name)
@@ -65,16 +66,6 @@ func TestMountTruth(t *testing.T) {
 			compareFiles(t, c.DisplayName(), linesBelow(seen, mountFolder(n, c)), want)
 		}
 	})
-}
-
-func needsFUSE(t *testing.T) {
-	t.Helper()
-	if _, err := os.Stat("/dev/fuse"); err != nil {
-		t.Skip("this machine has no /dev/fuse")
-	}
-	if _, err := exec.LookPath("fusermount3"); err != nil && os.Getuid() != 0 {
-		t.Skip("fusermount3 is missing")
-	}
 }
 
 // mergedOf returns the truth's merged views by the container's id.
@@ -282,10 +273,8 @@ func walkAsUser(t *testing.T, n *Node, spec string) map[string]seenFile {
 		return mountAndWalk(t, n, spec)
 	}
 	for _, lacks := range []func() string{lacksHelper, lacksDevice} {
-		if what := lacks(); what != "" && os.Getenv("CI_REQUIRE_TOOLS") == "1" {
-			t.Fatal(what)
-		} else if what != "" {
-			t.Skip(what)
+		if what := lacks(); what != "" {
+			needs.Lack(t, "%s", what)
 		}
 	}
 	dir, err := os.MkdirTemp("", "lagan-mount-") // of testing's own folders ordinary users see nothing
@@ -368,7 +357,7 @@ func TestMountChild(t *testing.T) {
 
 // TestMountUpper shows a container's own folder as it lies on the disk, and an image.
 func TestMountUpper(t *testing.T) {
-	needsFUSE(t)
+	needs.FUSE(t)
 	n := openFixture(t, "docker-ext4", Options{})
 	c, err := n.FindContainer("tomcat-prod")
 	if err != nil {
@@ -398,14 +387,14 @@ func TestMountUpper(t *testing.T) {
 
 // TestMountTools has the programs that analysts use go through a mount.
 func TestMountTools(t *testing.T) {
-	needsFUSE(t)
+	needs.FUSE(t)
 	n := openFixture(t, "docker-ext4", Options{})
 	folder, copied := t.TempDir(), t.TempDir()
 	whileMounted(t, n, "@node", folder, ServeOptions{}, func() {
 		for _, line := range []string{"ls -laR M", "find M -ls", "grep -rlI root M/etc", "tar -cf /dev/null -C M .", "cp -a --no-preserve=xattr,ownership M/etc C/etc", "rsync -rlpt M/usr/ C/usr"} {
 			words := strings.Fields(strings.NewReplacer("M", folder, "C/", copied+"/").Replace(line))
 			if _, err := exec.LookPath(words[0]); err != nil {
-				if os.Getenv("CI_REQUIRE_TOOLS") == "1" {
+				if needs.All() {
 					t.Fatal(err)
 				}
 				t.Logf("not tried: %v", err)
@@ -420,7 +409,7 @@ func TestMountTools(t *testing.T) {
 
 // TestMountBusy ends a mount that a program stands in.
 func TestMountBusy(t *testing.T) {
-	needsFUSE(t)
+	needs.FUSE(t)
 	n := openFixture(t, "docker-ext4", Options{})
 	folder := t.TempDir()
 	busy := false

@@ -13,7 +13,7 @@ func (n *Node) volumeNamed(source string) *Volume {
 	source = strings.Trim(source, `"`)
 	kind, value, tagged := strings.Cut(source, "=")
 	if dev, ok := strings.CutPrefix(source, "/dev/disk/by-"); ok {
-		kind, value, tagged = strings.Cut(dev, "/")
+		kind, value, _ = strings.Cut(dev, "/")
 		value = unescapeHex(value) // as udev writes what a label may have
 		kind = strings.ToUpper(kind)
 		tagged = kind != "ID" && kind != "PATH"

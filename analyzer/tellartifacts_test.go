@@ -17,6 +17,7 @@ import (
 
 	"lagan/evidence/memfs"
 	"lagan/fixtures"
+	"lagan/internal/needs"
 	"lagan/runtimes"
 	"lagan/timeline"
 )
@@ -264,13 +265,7 @@ func TestStory(t *testing.T) {
 }
 
 func TestLoginDatabases(t *testing.T) {
-	tool, err := exec.LookPath("sqlite3")
-	if err != nil {
-		if os.Getenv("CI_REQUIRE_TOOLS") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	tool := needs.Tool(t, "sqlite3")
 	make := func(sql string) string {
 		path := filepath.Join(t.TempDir(), "db")
 		if out, err := exec.Command(tool, path, sql).CombinedOutput(); err != nil {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"lagan/fixtures"
+	"lagan/internal/needs"
 )
 
 // scenario is what the attack of a fixture left, as its builder wrote it down.
@@ -22,6 +23,7 @@ type scenario struct {
 // TestTimelineScenario finds all of it in one timeline of each node: the files that the
 // attack left in the container and on the node, each at its time, and what it deleted.
 func TestTimelineScenario(t *testing.T) {
+	needs.Time(t)
 	for _, name := range fixtures.Names {
 		t.Run(name, func(t *testing.T) {
 			var w struct {

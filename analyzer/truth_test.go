@@ -13,6 +13,7 @@ import (
 
 	"lagan/evidence"
 	"lagan/fixtures"
+	"lagan/internal/needs"
 	"lagan/internal/text"
 	"lagan/layers"
 	"lagan/runtimes"
@@ -317,6 +318,7 @@ func checkNamespaces(t *testing.T, n *Node, tr truth) {
 
 // TestStaleView shows what a reader that ignores the log sees, and that it is said.
 func TestStaleView(t *testing.T) {
+	needs.Time(t)
 	n, tr := openFixture(t, "eks-xfs", Options{NoJournal: true}), loadTruth(t, "eks-xfs")
 	compareTree(t, n, "@node", tr.NodeFSNoRecovery.Files)
 	said := slices.ContainsFunc(n.Gaps(), func(g Gap) bool { return strings.Contains(g.Message, "dirty") })

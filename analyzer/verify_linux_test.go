@@ -14,18 +14,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lagan/fixtures"
+	"lagan/internal/needs"
 )
 
 // TestVerifyTamperedDisk has the kernel change copies of the fixtures as an
 // attacker on the node would, all changes at once, and takes exactly these to be
 // named.
 func TestVerifyTamperedDisk(t *testing.T) {
-	if testing.Short() {
-		t.Skip("copies whole disks")
-	}
-	if os.Getuid() != 0 {
-		t.Skip("mounting a copy of a disk needs root")
-	}
+	needs.Time(t)
+	needs.Root(t, "mounting a copy of a disk")
 	for name, proven := range map[string]int{"docker-ext4": 6, "podman-ext4": 6, "eks-xfs": 2} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -86,17 +83,13 @@ func compareFindings(t *testing.T, disk string, want []string) {
 
 func tool(t *testing.T, name string, args ...string) {
 	t.Helper()
-	path, err := exec.LookPath(name)
-	var out []byte
-	if err == nil {
-		out, err = exec.Command(path, args...).CombinedOutput()
-	}
+	out, err := exec.Command(needs.Tool(t, name), args...).CombinedOutput()
 	switch {
 	case err == nil:
-	case os.Getenv("CI_REQUIRE_TOOLS") == "1" || name == "umount":
+	case name == "umount":
 		t.Fatalf("%s: %v: %s", name, err, out)
 	default:
-		t.Skipf("%s: %v: %s", name, err, out)
+		needs.Lack(t, "%s: %v: %s", name, err, out)
 	}
 }
 

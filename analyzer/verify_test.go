@@ -13,6 +13,7 @@ import (
 
 	"lagan/evidence"
 	"lagan/evidence/memfs"
+	"lagan/internal/needs"
 )
 
 // TestVerifyIntact: every image of every fixture is what its digests promise, or
@@ -268,6 +269,7 @@ var tamperings = []tampering{
 // TestVerifyTampered changes one thing at a time of what each fixture shows, and
 // takes exactly that to be named.
 func TestVerifyTampered(t *testing.T) {
+	needs.Time(t)
 	for name, proven := range map[string]int{"docker-ext4": 6, "podman-ext4": 6, "eks-xfs": 2} {
 		n := openFixture(t, name, Options{})
 		clean := n.Tree
@@ -321,6 +323,7 @@ func check(t *testing.T, n *Node, f evidence.FS, dir string, want []string) {
 // TestVerifyObjects flips what a layer is compared with: the object is named, and
 // no file of the layer.
 func TestVerifyObjects(t *testing.T) {
+	needs.Time(t)
 	cut := func(b []byte) []byte { return b[:len(b)/2] }
 	for _, c := range []struct{ disk, object, want string }{
 		{"docker-ext4", "tar-split cut", "changed  "},

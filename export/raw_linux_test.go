@@ -9,6 +9,7 @@ import (
 	"lagan/evidence"
 	"lagan/evidence/hostdir"
 	"lagan/evidence/memfs"
+	"lagan/internal/needs"
 )
 
 // TestRawKernel has e2fsck check an image and the kernel show it, and compares
@@ -18,9 +19,7 @@ func TestRawKernel(t *testing.T) {
 	var g gaps
 	img := rawImage(t, whole(f), g.options())
 	run(t, "e2fsck", "-fn", img.Name())
-	if os.Getuid() != 0 {
-		t.Skip("mounting needs root")
-	}
+	needs.Root(t, "mounting")
 	mnt := filepath.Join(t.TempDir(), "mnt")
 	if err := os.Mkdir(mnt, 0o700); err != nil {
 		t.Fatal(err)
@@ -58,10 +57,7 @@ func TestRawHostile(t *testing.T) {
 
 func run(t *testing.T, name string, args ...string) {
 	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil && os.Getenv("CI_REQUIRE_TOOLS") != "1" {
-		t.Skipf("%s is missing", name)
-	}
+	path := needs.Tool(t, name)
 	if out, err := exec.Command(path, args...).CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v: %s", name, err, out)
 	}

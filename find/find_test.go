@@ -12,6 +12,7 @@ import (
 	"lagan/evidence"
 	"lagan/evidence/hostdir"
 	"lagan/find"
+	"lagan/internal/needs"
 )
 
 func TestGlob(t *testing.T) {
@@ -108,19 +109,9 @@ func matches(t *testing.T, root string, args []string) string {
 
 // TestAgainstFind compares with the real find over a folder of this machine.
 func TestAgainstFind(t *testing.T) {
-	real, err := exec.LookPath("find")
-	if err == nil {
-		var out []byte
-		out, err = exec.Command(real, "--version").Output()
-		if err == nil && !strings.Contains(string(out), "GNU") {
-			err = exec.ErrNotFound
-		}
-	}
-	if err != nil {
-		if os.Getenv("CI_REQUIRE_TOOLS") == "1" {
-			t.Fatal("GNU find is missing")
-		}
-		t.Skip("GNU find is missing")
+	real := needs.Tool(t, "find")
+	if out, err := exec.Command(real, "--version").Output(); err != nil || !strings.Contains(string(out), "GNU") {
+		needs.Lack(t, "GNU find is missing")
 	}
 	root := t.TempDir()
 	makeTree(t, root)

@@ -9,18 +9,13 @@ import (
 	"testing"
 
 	"lagan/evidence"
+	"lagan/internal/needs"
 )
 
 // sparseTar has GNU tar keep files with holes in each of its forms.
 func sparseTar(tb testing.TB) []byte {
 	tb.Helper()
-	tool, err := exec.LookPath("tar")
-	if err != nil {
-		if os.Getenv("CI_REQUIRE_TOOLS") != "" {
-			tb.Fatal(err)
-		}
-		tb.Skip("GNU tar is missing")
-	}
+	tool := needs.Tool(tb, "tar")
 	dir := tb.TempDir()
 	for _, name := range []string{"a", "b"} {
 		f, err := os.Create(filepath.Join(dir, name))

@@ -18,6 +18,7 @@ import (
 
 	"lagan/evidence"
 	"lagan/evidence/memfs"
+	"lagan/internal/needs"
 )
 
 // gaps collects what Guard is told.
@@ -55,12 +56,7 @@ func (g *gaps) has(t *testing.T, part string) {
 // serving mounts trees for the length of a test.
 func serving(t *testing.T, trees ...Tree) (folder string, g *gaps) {
 	t.Helper()
-	if _, err := os.Stat(device); err != nil {
-		t.Skip("this machine has no " + device)
-	}
-	if findHelper() == "" && os.Getuid() != 0 {
-		t.Skip("fusermount3 is missing")
-	}
+	needs.FUSE(t)
 	folder, g = t.TempDir(), &gaps{}
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, ended := make(chan struct{}), make(chan error, 1)

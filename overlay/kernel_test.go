@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lagan/evidence"
+	"lagan/internal/needs"
 	"lagan/overlay"
 )
 
@@ -30,12 +31,10 @@ var kernelFirst = flag.Int("overlay.first", 0, "")
 // write and marks that it would not, mounts them, and compares. What the
 // kernel refuses must be a problem of ours too, and the other way around.
 func TestKernel(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("mounting an overlay needs root")
-	}
+	needs.Root(t, "mounting an overlay")
 	top := t.TempDir()
 	if err := unix.Mount("tmpfs", top, "tmpfs", 0, "size=64m"); err != nil {
-		missing(t, "mounting tmpfs: %v", err)
+		needs.Lack(t, "mounting tmpfs: %v", err)
 	}
 	t.Cleanup(func() { unix.Unmount(top, unix.MNT_DETACH) })
 	for round := range *kernelRounds {
@@ -51,15 +50,6 @@ func TestKernel(t *testing.T) {
 		}
 		os.RemoveAll(dir)
 	}
-}
-
-// missing skips a test for want of a tool, and fails it where all tools are to be there.
-func missing(t *testing.T, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("CI_REQUIRE_TOOLS") == "1" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
 }
 
 type kernelRound struct {

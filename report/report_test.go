@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"lagan/findings"
+	"lagan/internal/needs"
 )
 
 // hostile are names and lines that would act in a page that took them for more than text.
@@ -115,13 +116,7 @@ var browsersOwn = regexp.MustCompile(`//[a-z0-9-]+\.(google|googleapis|gvt1|gsta
 // when all is drawn. What the page says on its console, and each request, is an error.
 func chromium(t *testing.T, file string, width, height int, more ...string) string {
 	t.Helper()
-	program, err := exec.LookPath("chromium")
-	if err != nil {
-		if os.Getenv("CI_REQUIRE_TOOLS") == "1" {
-			t.Fatal("chromium is not installed")
-		}
-		t.Skip("chromium is not installed")
-	}
+	program := needs.Tool(t, "chromium")
 	args := append([]string{
 		"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
 		"--user-data-dir=" + t.TempDir(), "--enable-logging=stderr", "--virtual-time-budget=3000", "--host-resolver-rules=MAP * ~NOTFOUND", "--dump-dom", "--log-net-log=" + filepath.Join(t.TempDir(), "net.json"),

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"lagan/internal/needs"
 )
 
 // unescape undoes what a bodyfile does to names.
@@ -103,13 +105,7 @@ func printableASCIIOrText(b []byte) bool {
 
 // mactime (The Sleuth Kit) must read every line, and show each name.
 func TestMactimeReadsBodyfile(t *testing.T) {
-	mactime, err := exec.LookPath("mactime")
-	if err != nil {
-		if os.Getenv("CI_REQUIRE_TOOLS") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	mactime := needs.Tool(t, "mactime")
 	names := hostileNames()
 	body := write(t, Bodyfile, Options{}, func(add func(*Record)) {
 		for i, name := range names {

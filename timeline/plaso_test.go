@@ -16,6 +16,7 @@ import (
 
 	"hash/adler32"
 
+	"lagan/internal/needs"
 	"lagan/internal/sqlite"
 )
 
@@ -154,13 +155,7 @@ func checkCounts(t *testing.T, b []byte, table, column string, want map[string]i
 
 // TestPlasoVersions has the real library open the file, in place and through a pipe.
 func TestPlasoVersions(t *testing.T) {
-	tool, err := exec.LookPath("sqlite3")
-	if err != nil {
-		if os.Getenv("CI_REQUIRE_TOOLS") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip("sqlite3 is not installed")
-	}
+	tool := needs.Tool(t, "sqlite3")
 	for _, version := range PlasoVersions {
 		name := filepath.Join(t.TempDir(), "x.plaso")
 		f, err := os.Create(name)

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"lagan/internal/needs"
 )
 
 // shuffled makes records that differ in one thing at a time, many of one time,
@@ -210,6 +212,7 @@ func (f *failing) Write(b []byte) (int, error) {
 }
 
 func TestWriteErrors(t *testing.T) {
+	needs.Time(t)
 	for _, f := range Formats {
 		for _, after := range []int{0, 1 << 20} {
 			w, err := NewWriter(Options{}, Output{&failing{after}, f})

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"lagan/evidence"
+	"lagan/internal/needs"
 )
 
 // sample has events whose records mix, encoded values, sockets, a program's
@@ -138,13 +139,7 @@ var interpreted = regexp.MustCompile(`(?m)^(?:node=\S+ )?type=(\S+) msg=audit\((
 // TestAusearch compares with ausearch -i: the same events of the same records,
 // the same system calls, titles, folders and addresses.
 func TestAusearch(t *testing.T) {
-	program, err := exec.LookPath("ausearch")
-	if err != nil {
-		if os.Getenv("CI_REQUIRE_TOOLS") == "1" {
-			t.Fatal("ausearch is not installed")
-		}
-		t.Skip("ausearch is not installed")
-	}
+	program := needs.Tool(t, "ausearch")
 	logs := []string{sample}
 	if dir := os.Getenv("LAGAN_CORPORA"); dir != "" {
 		if b, err := os.ReadFile(filepath.Join(dir, "plaso", "audit_enriched.log")); err == nil {

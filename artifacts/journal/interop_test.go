@@ -18,6 +18,8 @@ import (
 	"strings"
 	"testing"
 
+	"lagan/internal/needs"
+
 	"github.com/pierrec/lz4/v4"
 	"github.com/ulikunitz/xz"
 	"github.com/ulikunitz/xz/lzma"
@@ -25,21 +27,7 @@ import (
 
 // remote is where Debian and Fedora have the program that writes journals
 // from the export format.
-var remote = []string{"/lib/systemd/systemd-journal-remote", "/usr/lib/systemd/systemd-journal-remote"}
-
-func tool(t *testing.T, names ...string) string {
-	t.Helper()
-	for _, name := range names {
-		if p, err := exec.LookPath(name); err == nil {
-			return p
-		}
-	}
-	if os.Getenv("CI_REQUIRE_TOOLS") == "1" {
-		t.Fatalf("%s is not installed", names[0])
-	}
-	t.Skipf("%s is not installed", names[0])
-	return ""
-}
+const remote = "/usr/lib/systemd/systemd-journal-remote"
 
 // export makes entries in systemd's export format.
 func export(entries int) []byte {
@@ -87,7 +75,7 @@ func isText(s string) bool { return s == strings.ToValidUTF8(s, "") }
 // write makes a journal with the real writer.
 func write(t *testing.T, in []byte, compact, keyed, compress bool) []byte {
 	t.Helper()
-	program := tool(t, remote...)
+	program := needs.Tool(t, remote)
 	file := filepath.Join(t.TempDir(), "out.journal")
 	bit := func(b bool) string { return map[bool]string{true: "1", false: "0"}[b] }
 	cmd := exec.Command(program, "--compress="+bit(compress), "--output="+file, "-")
@@ -206,7 +194,7 @@ func theirs(t *testing.T, b []byte) (out []flat) {
 	if err := os.WriteFile(file, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	text, err := exec.Command(tool(t, "journalctl"), "--file", file, "-o", "json", "--all").Output()
+	text, err := exec.Command(needs.Tool(t, "journalctl"), "--file", file, "-o", "json", "--all").Output()
 	var exit *exec.ExitError
 	if err != nil && !errors.As(err, &exit) { // it fails at some damage, after what it shows
 		t.Fatal(err)
@@ -258,7 +246,7 @@ func values(v any) []string {
 // TestJournalctl compares every entry of journals of each kind with what
 // journalctl says of them.
 func TestJournalctl(t *testing.T) {
-	tool(t, "journalctl")
+	needs.Tool(t, "journalctl")
 	in := export(400)
 	for _, compact := range []bool{false, true} {
 		for _, keyed := range []bool{false, true} {
@@ -296,7 +284,7 @@ func TestJournalctl(t *testing.T) {
 // TestDamaged damages journals of the real writer: every entry that journalctl
 // still shows is found, and most of the others are.
 func TestDamaged(t *testing.T) {
-	tool(t, "journalctl")
+	needs.Tool(t, "journalctl")
 	in := export(400)
 	rng := rand.New(rand.NewPCG(3, 4))
 	for _, compact := range []bool{false, true} {

@@ -56,7 +56,7 @@ func openBDB(r io.ReaderAt, size int64) (*bdb, error) {
 	}
 	d.size, d.last = int64(d.order.Uint32(head[bdbPageSize:])), d.order.Uint32(head[bdbLastPage:])
 	if d.size < minBDBPage || d.size > maxBDBPage || d.size&(d.size-1) != 0 {
-		return nil, fmt.Errorf("Berkeley DB with pages of %d bytes: %w", d.size, evidence.ErrCorrupt)
+		return nil, fmt.Errorf("a Berkeley DB with pages of %d bytes: %w", d.size, evidence.ErrCorrupt)
 	}
 	if head[bdbEncrypted] != 0 {
 		return nil, fmt.Errorf("encrypted Berkeley DB: %w", evidence.ErrUnsupported)

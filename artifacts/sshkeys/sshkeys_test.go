@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"lagan/internal/needs"
 )
 
 // Ed25519 keys that were made for this test.
@@ -34,13 +36,7 @@ func TestAuthorized(t *testing.T) {
 // fingerprint asks ssh-keygen, where it is installed.
 func fingerprint(t *testing.T, key string) string {
 	t.Helper()
-	tool, err := exec.LookPath("ssh-keygen")
-	if err != nil {
-		if os.Getenv("CI_REQUIRE_TOOLS") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip("ssh-keygen is not installed")
-	}
+	tool := needs.Tool(t, "ssh-keygen")
 	name := filepath.Join(t.TempDir(), "k.pub")
 	if err := os.WriteFile(name, []byte("ssh-ed25519 "+key+"\n"), 0o600); err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"lagan/evidence"
+	"lagan/internal/needs"
 )
 
 // encode makes a record in a layout.
@@ -149,13 +150,7 @@ func TestCorpus(t *testing.T) {
 
 // TestUtmpdump compares with the real tool, on records of every kind.
 func TestUtmpdump(t *testing.T) {
-	tool, err := exec.LookPath("utmpdump")
-	if err != nil {
-		if os.Getenv("CI_REQUIRE_TOOLS") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	tool := needs.Tool(t, "utmpdump")
 	var b []byte
 	for i := range 200 {
 		e := Entry{Type: i % 10, PID: i * 7, Terminal: "pts/" + strconv.Itoa(i), ID: strconv.Itoa(i), User: "user" + strconv.Itoa(i), Host: "host" + strconv.Itoa(i),
@@ -270,13 +265,7 @@ func FuzzRead(f *testing.F) {
 
 // TestLast compares with what last tells of logins, the newest first.
 func TestLast(t *testing.T) {
-	tool, err := exec.LookPath("last")
-	if err != nil {
-		if os.Getenv("CI_REQUIRE_TOOLS") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	tool := needs.Tool(t, "last")
 	const userProcess, deadProcess = 7, 8
 	var b []byte
 	for i := range 60 {

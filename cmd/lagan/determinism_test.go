@@ -8,11 +8,13 @@ import (
 	"testing"
 
 	"lagan/fixtures"
+	"lagan/internal/needs"
 )
 
 // TestDeterminism runs commands in processes of their own, whose number of
 // processors, time zone, language and folder differ: the bytes are the same.
 func TestDeterminism(t *testing.T) {
+	needs.Time(t)
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"lagan/fixtures"
+	"lagan/internal/needs"
 )
 
 // documents are the pages whose transcripts are run: blocks marked console, in
@@ -19,6 +20,7 @@ var documents = []string{"tutorial.md", "coming-from.md"}
 const shownLines = 14
 
 func TestDocuments(t *testing.T) {
+	needs.Time(t)
 	docs, err := filepath.Abs("../../docs")
 	if err != nil {
 		t.Fatal(err)

@@ -11,14 +11,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lagan/fixtures"
+	"lagan/internal/needs"
 )
 
 // TestDropInMounts mounts as container-explorer and docker-explorer do: the
 // command returns, and the mount stays until it is unmounted.
 func TestDropInMounts(t *testing.T) {
-	if _, err := os.Stat("/dev/fuse"); err != nil || os.Getuid() != 0 {
-		t.Skip("it takes root and /dev/fuse")
-	}
+	needs.FUSE(t)
+	needs.Root(t, "mounting for others to unmount")
 	program, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"lagan/fixtures"
+	"lagan/internal/needs"
 )
 
 var update = flag.Bool("update", false, "write what the scripts print into their files")
@@ -62,11 +63,13 @@ func TestScripts(t *testing.T) {
 			e.Setenv("TMPDIR", e.WorkDir)
 			return nil
 		},
+		Condition: needs.Condition,
 	})
 }
 
 // TestJSON checks that every output format of every listing command is whole.
 func TestJSON(t *testing.T) {
+	needs.Time(t)
 	disk := fixtures.Disk(t, "docker-ext4")
 	for _, args := range [][]string{
 		{"info", disk}, {"containers", disk}, {"images", disk}, {"inspect", disk, "tomcat-prod"}, {"inspect", disk, "@image:tomcat:8.5.19"},

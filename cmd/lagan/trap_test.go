@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"lagan/internal/needs"
 )
 
 // The limits of a command over a disk of traps.
@@ -30,14 +32,7 @@ const (
 // without end, a lower file that leads out of the store, a meta.db with a page
 // that points to itself.
 func trapDisk(t *testing.T) string {
-	for _, tool := range []string{"mke2fs", "debugfs"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			if os.Getenv("CI_REQUIRE_TOOLS") != "" {
-				t.Fatal(tool + " is missing")
-			}
-			t.Skip(tool + " is missing")
-		}
-	}
+	needs.Tool(t, "mke2fs", "debugfs")
 	root := hostileRoot(t)
 	write := func(name string, content []byte) {
 		t.Helper()

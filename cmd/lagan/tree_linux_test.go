@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"lagan/fixtures"
+	"lagan/internal/needs"
 )
 
 // This file goes behind trap_test.go, which measures the memory of processes
@@ -22,9 +23,7 @@ import (
 // and its data root alone, and takes each command to say of the archives, and of the
 // folders, what it says of the disk.
 func TestArchivesAndFolders(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("mounting a disk needs root")
-	}
+	needs.Root(t, "mounting a disk")
 	disk, dir := fixtures.Disk(t, "docker-ext4"), t.TempDir()
 	mnt := filepath.Join(dir, "mnt")
 	if err := os.Mkdir(mnt, 0o700); err != nil {
@@ -180,12 +179,9 @@ func export(t *testing.T, path string) []byte {
 
 func tool(t *testing.T, name string, args ...string) string {
 	t.Helper()
-	b, err := exec.Command(name, args...).CombinedOutput()
+	b, err := exec.Command(needs.Tool(t, name), args...).CombinedOutput()
 	if err != nil {
-		if os.Getenv("CI_REQUIRE_TOOLS") == "1" {
-			t.Fatalf("%s %q: %v: %s", name, args, err, b)
-		}
-		t.Skipf("%s %q: %v: %s", name, args, err, b)
+		needs.Lack(t, "%s %q: %v: %s", name, args, err, b)
 	}
 	return string(b)
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"lagan/evidence"
+	"lagan/internal/needs"
 )
 
 // ours says whether an error is one that a reader may give.
@@ -190,7 +191,7 @@ func TestCorpora(t *testing.T) {
 	if top == "" {
 		t.Skip("LAGAN_CORPORA names no folder")
 	}
-	needs(t, "xz")
+	needs.Tool(t, "xz")
 	images, _ := filepath.Glob(filepath.Join(top, "btrfs-progs", "fuzz-tests", "images", "*.xz"))
 	if len(images) == 0 {
 		t.Fatal("no images")

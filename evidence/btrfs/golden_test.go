@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lagan/evidence"
+	"lagan/internal/needs"
 )
 
 var update = flag.Bool("update", false, "make testdata anew (root)")
@@ -109,7 +110,7 @@ func remake(t *testing.T, name string, mkfs []string, fill func(*testing.T, stri
 	if err := os.Truncate(image, 48<<20); err != nil {
 		t.Fatal(err)
 	}
-	needs(t, "mkfs.btrfs", "btrfs", "cp")
+	needs.Tool(t, "mkfs.btrfs", "btrfs", "cp")
 	run(t, "mkfs.btrfs", append(append([]string{"-q", "-f", "-L", "lagan-" + name}, mkfs...), image)...)
 	fill(t, image)
 	b, err := os.ReadFile(image)

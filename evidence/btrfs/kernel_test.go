@@ -14,23 +14,8 @@ import (
 	"time"
 
 	"lagan/evidence"
+	"lagan/internal/needs"
 )
-
-// needs skips the test where a tool is missing; with CI_REQUIRE_TOOLS set that is a failure.
-func needs(t testing.TB, tools ...string) {
-	t.Helper()
-	for _, tool := range tools {
-		if _, err := exec.LookPath(tool); err != nil {
-			if os.Getenv("CI_REQUIRE_TOOLS") == "1" {
-				t.Fatal(err)
-			}
-			t.Skip(err)
-		}
-	}
-}
-
-// thorough says whether the comparisons that take long are wanted.
-func thorough() bool { return os.Getenv("CI_REQUIRE_TOOLS") == "1" }
 
 func run(t testing.TB, name string, args ...string) string {
 	t.Helper()
@@ -45,7 +30,7 @@ func run(t testing.TB, name string, args ...string) string {
 // the wrong block from, and a filesystem on them.
 func makeImage(t testing.TB, mib, devices int, options ...string) []string {
 	t.Helper()
-	needs(t, "mkfs.btrfs")
+	needs.Tool(t, "mkfs.btrfs")
 	var paths []string
 	for i := range devices {
 		path := filepath.Join(t.TempDir(), fmt.Sprintf("disk%d.img", i))
@@ -61,10 +46,8 @@ func makeImage(t testing.TB, mib, devices int, options ...string) []string {
 // mount mounts images until the returned function is called.
 func mount(t testing.TB, images []string, options string) (string, func()) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("mounting needs root")
-	}
-	needs(t, "losetup")
+	needs.Root(t, "mounting")
+	needs.Tool(t, "losetup")
 	var loops []string
 	detach := func() {
 		for _, l := range loops {
@@ -157,7 +140,7 @@ func TestKernel(t *testing.T) {
 		{"raid5", 3, []string{"-d", "raid5", "-m", "raid1c3"}, ""},
 	}
 	for i, test := range tests {
-		if i > 0 && !thorough() {
+		if i > 0 && !needs.All() {
 			break
 		}
 		t.Run(test.name, func(t *testing.T) {
@@ -178,7 +161,7 @@ func TestKernel(t *testing.T) {
 }
 
 func TestSubvolumes(t *testing.T) {
-	needs(t, "btrfs")
+	needs.Tool(t, "btrfs")
 	images := makeImage(t, 128, 1)
 	dir, umount := mount(t, images, "")
 	at := func(p string) string { return filepath.Join(dir, p) }
@@ -246,7 +229,7 @@ func squeeze(all []string) (out []string) {
 // TestDegraded reads RAID1 without its first device, and with a device whose
 // blocks are overwritten.
 func TestDegraded(t *testing.T) {
-	if !thorough() {
+	if !needs.All() {
 		t.Skip("CI_REQUIRE_TOOLS=1 asks for all comparisons")
 	}
 	images := makeImage(t, 140, 2, "-d", "raid1", "-m", "raid1")
@@ -289,7 +272,7 @@ func TestCrashes(t *testing.T) {
 	if err != nil || rounds < 1 {
 		t.Skip("LAGAN_CRASHES is not set: recovering such copies can bring the machine's kernel down")
 	}
-	needs(t, "cp", "fallocate", "btrfs")
+	needs.Tool(t, "cp", "fallocate", "btrfs")
 	kinds := []struct {
 		mkfs  []string
 		mount string

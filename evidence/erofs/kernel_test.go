@@ -20,6 +20,7 @@ import (
 
 	"lagan/evidence"
 	"lagan/evidence/erofs"
+	"lagan/internal/needs"
 )
 
 var big = flag.Bool("erofs.big", false, "compare images of a big tree")
@@ -31,15 +32,6 @@ func mkfs() string {
 		return p
 	}
 	return "mkfs.erofs"
-}
-
-// missing skips a test for want of a tool, and fails it where all tools are to be there.
-func missing(t *testing.T, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("CI_REQUIRE_TOOLS") == "1" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
 }
 
 // variants are options of mkfs.erofs. What a version of it doesn't know is skipped.
@@ -84,11 +76,9 @@ var variants = [][]string{
 // TestKernel makes images of one tree in every way, has the kernel read them,
 // and compares everything it says.
 func TestKernel(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("mounting needs root")
-	}
+	needs.Root(t, "mounting")
 	if _, err := exec.LookPath(mkfs()); err != nil {
-		missing(t, "%v", err)
+		needs.Lack(t, "%v", err)
 	}
 	dir := t.TempDir()
 	tree := filepath.Join(dir, "tree")

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"lagan/evidence"
+	"lagan/internal/needs"
 )
 
 // deletedCases are made, and deleted, after the cases of NIST's CFTT for the
@@ -213,8 +214,8 @@ type cases struct {
 // casesImage makes a filesystem of some MiB, lets fill use it and opens a copy.
 func casesImage(t *testing.T, fill func(dir string) map[string]string, mib int64) cases {
 	t.Helper()
-	needRoot(t)
-	tool(t, "mkfs.ext4")
+	needs.Root(t, "a loop mount")
+	needs.Tool(t, "mkfs.ext4")
 	image := filepath.Join(t.TempDir(), "image")
 	if err := os.WriteFile(image, nil, 0o600); err != nil {
 		t.Fatal(err)

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"lagan/internal/needs"
 )
 
 // TestCorpora reads what other projects broke on purpose: no panic, no error
@@ -70,7 +72,7 @@ var dxHashLine = regexp.MustCompile(`(0x[0-9a-f]+) \(minor (0x[0-9a-f]+)\)`)
 
 // TestDirHash compares the hashes of names with debugfs.
 func TestDirHash(t *testing.T) {
-	tool(t, "debugfs")
+	needs.Tool(t, "debugfs")
 	const seed = "00112233-4455-6677-8899-aabbccddeeff"
 	seeds := [4]uint32{0x33221100, 0x77665544, 0xbbaa9988, 0xffeeddcc}
 	algorithms := []string{"legacy", "half_md4", "tea"}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"lagan/evidence"
+	"lagan/internal/needs"
 )
 
 // images are those of testdata, made and listed by the kernel (TestUpdate).
@@ -106,7 +107,7 @@ func TestOpenRefuses(t *testing.T) {
 // TestBlockSizes reads what mke2fs itself copied into filesystems of the block
 // sizes that not every kernel mounts.
 func TestBlockSizes(t *testing.T) {
-	tool(t, "mkfs.ext4")
+	needs.Tool(t, "mkfs.ext4")
 	top := t.TempDir()
 	for i := range 900 {
 		name := filepath.Join(top, "d", fmt.Sprintf("%0200d", i))

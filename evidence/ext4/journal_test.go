@@ -19,6 +19,7 @@ import (
 
 	"lagan/evidence"
 	"lagan/evidence/jbd2"
+	"lagan/internal/needs"
 )
 
 // crashes are images of filesystems that were stopped dead under load, with
@@ -492,7 +493,7 @@ func FuzzFastCommits(f *testing.F) {
 // TestCrashOrphans compares the files that were deleted while they were open with
 // those that e2fsck clears after its own replay.
 func TestCrashOrphans(t *testing.T) {
-	tool(t, "e2fsck")
+	needs.Tool(t, "e2fsck")
 	for _, name := range []string{"ext3", "ext4-1k", "ext4-data", "ext4-orphan"} {
 		image := crashFile(t, name+".img")
 		path := filepath.Join(t.TempDir(), "image")

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lagan/evidence"
+	"lagan/internal/needs"
 )
 
 // variant is a way of making a filesystem.
@@ -57,18 +58,11 @@ func mounted(t *testing.T, image, options string) (string, func()) {
 	return dir, umount
 }
 
-func needRoot(t *testing.T) {
-	t.Helper()
-	if os.Getuid() != 0 {
-		t.Skip("takes root: loop mounts")
-	}
-}
-
 // made makes an image, not of zeros, lets the kernel fill it and returns it
 // with what the kernel shows of it.
 func made(t *testing.T, v variant, fill func(testing.TB, string, int)) ([]byte, map[string]string) {
 	t.Helper()
-	tool(t, v.mkfs[0])
+	needs.Tool(t, v.mkfs[0])
 	image := filepath.Join(t.TempDir(), "image")
 	if err := os.WriteFile(image, bytes.Repeat([]byte{0xaa}, v.mib<<20), 0o600); err != nil {
 		t.Fatal(err)
@@ -248,7 +242,7 @@ func kernelXattrs(path string) map[string][]byte {
 
 // TestKernel compares every variant with what the kernel shows.
 func TestKernel(t *testing.T) {
-	needRoot(t)
+	needs.Root(t, "a loop mount")
 	for i, v := range variants {
 		t.Run(v.name, func(t *testing.T) {
 			if testing.Short() && i > 1 {
@@ -267,7 +261,7 @@ func TestUpdate(t *testing.T) {
 	if !*update {
 		t.Skip("without -update")
 	}
-	needRoot(t)
+	needs.Root(t, "a loop mount")
 	for _, v := range variants[1:3] {
 		image, truth := made(t, v, populate)
 		save(t, v.name, image, truth)

@@ -26,19 +26,6 @@ import (
 // takes root, and their listings from what the kernel shows.
 var update = flag.Bool("update", false, "make testdata again (root)")
 
-// tool skips a test, or fails it where CI demands all tools, without a program.
-func tool(t testing.TB, names ...string) {
-	t.Helper()
-	for _, name := range names {
-		if _, err := exec.LookPath(name); err != nil {
-			if os.Getenv("CI_REQUIRE_TOOLS") == "1" {
-				t.Fatalf("%s is not installed", name)
-			}
-			t.Skipf("%s is not installed", name)
-		}
-	}
-}
-
 func sh(t testing.TB, name string, args ...string) string {
 	t.Helper()
 	out, err := exec.Command(name, args...).CombinedOutput()

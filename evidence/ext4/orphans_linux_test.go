@@ -12,14 +12,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lagan/evidence"
+	"lagan/internal/needs"
 )
 
 // TestOrphans deletes files that are open, copies the mounted image and finds
 // them with their content: on the list in the superblock, in the orphan file
 // and, without a journal, in neither.
 func TestOrphans(t *testing.T) {
-	needRoot(t)
-	tool(t, "mkfs.ext4")
+	needs.Root(t, "a loop mount")
+	needs.Tool(t, "mkfs.ext4")
 	for _, feature := range []string{"^orphan_file", "orphan_file", "^has_journal"} {
 		image := filepath.Join(t.TempDir(), "image")
 		if err := os.WriteFile(image, bytes.Repeat([]byte{0xaa}, 24<<20), 0o600); err != nil {

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lagan/evidence"
+	"lagan/internal/needs"
 )
 
 // deletions are the forms of filesystem and copy that TestRecovered goes through.
@@ -37,8 +38,8 @@ var deletions = []struct {
 // whole under their names, with the content that they had, and at least as many
 // as extundelete brings back.
 func TestRecovered(t *testing.T) {
-	needRoot(t)
-	tool(t, "mkfs.ext4")
+	needs.Root(t, "a loop mount")
+	needs.Tool(t, "mkfs.ext4")
 	for _, d := range deletions {
 		t.Run(d.name, func(t *testing.T) {
 			image := filepath.Join(t.TempDir(), "image")
@@ -194,7 +195,7 @@ func dirPaths(t *testing.T, fs *FS) map[evidence.Ino]string {
 func extundelete(t *testing.T, image string, want map[string]string) int {
 	tool, err := exec.LookPath("extundelete")
 	if err != nil {
-		if os.Getenv("CI_REQUIRE_TOOLS") == "1" {
+		if needs.All() {
 			t.Fatal("no extundelete")
 		}
 		return 0

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lagan/evidence"
+	"lagan/internal/needs"
 )
 
 func must(t *testing.T, err error) {
@@ -333,9 +334,7 @@ func TestOpenErrors(t *testing.T) {
 
 // TestBoundaries enters another filesystem and leaves the kernel's out.
 func TestBoundaries(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("mounting takes root")
-	}
+	needs.Root(t, "mounting")
 	top := tree(t)
 	if err := unix.Mount("none", top+"/empty", "tmpfs", 0, ""); err != nil {
 		t.Skipf("mounting: %v", err)

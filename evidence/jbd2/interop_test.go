@@ -12,20 +12,8 @@ import (
 	"testing"
 
 	"lagan/evidence"
+	"lagan/internal/needs"
 )
-
-// tool skips the test where a program is missing, unless CI wants all of them.
-func tool(t *testing.T, names ...string) {
-	t.Helper()
-	for _, n := range names {
-		if _, err := exec.LookPath(n); err != nil {
-			if os.Getenv("CI_REQUIRE_TOOLS") == "1" {
-				t.Fatal(err)
-			}
-			t.Skip(err)
-		}
-	}
-}
 
 // output runs a program and returns what it prints.
 func output(t *testing.T, stdin string, args ...string) string {
@@ -116,7 +104,7 @@ func compareDisks(t *testing.T, log *Log, got interface {
 
 // TestDebugfs compares the replay of journals that debugfs wrote with its own.
 func TestDebugfs(t *testing.T) {
-	tool(t, "mkfs.ext4", "debugfs", "cp")
+	needs.Tool(t, "mkfs.ext4", "debugfs", "cp")
 	for _, c := range []struct{ name, mkfs, open string }{
 		{"plain", "-O ^metadata_csum,^64bit -b 1024", ""},
 		{"64-bit", "-O ^metadata_csum,64bit -b 1024", ""},
@@ -156,7 +144,7 @@ func TestCorpora(t *testing.T) {
 	if top == "" {
 		t.Skip("LAGAN_CORPORA is not set")
 	}
-	tool(t, "debugfs", "dumpe2fs", "gzip", "bzip2", "cp")
+	needs.Tool(t, "debugfs", "dumpe2fs", "gzip", "bzip2", "cp")
 	packed, err := filepath.Glob(filepath.Join(top, "e2fsprogs", "j_*", "image.*z*"))
 	if err != nil || len(packed) == 0 {
 		t.Skip("no images of e2fsprogs")

@@ -20,6 +20,7 @@ import (
 
 	"lagan/evidence"
 	"lagan/evidence/squashfs"
+	"lagan/internal/needs"
 )
 
 var big = flag.Bool("squashfs.big", false, "compare images of a big tree")
@@ -30,15 +31,6 @@ func mksquashfs() string {
 		return p
 	}
 	return "mksquashfs"
-}
-
-// missing skips a test for want of a tool, and fails it where all tools are to be there.
-func missing(t *testing.T, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("CI_REQUIRE_TOOLS") == "1" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
 }
 
 // variants are options of mksquashfs. What a version of it doesn't know is skipped.
@@ -65,11 +57,9 @@ var variants = [][]string{
 // TestKernel makes images of one tree in every way, has the kernel read them,
 // and compares everything it says.
 func TestKernel(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("mounting needs root")
-	}
+	needs.Root(t, "mounting")
 	if _, err := exec.LookPath(mksquashfs()); err != nil {
-		missing(t, "%v", err)
+		needs.Lack(t, "%v", err)
 	}
 	dir := t.TempDir()
 	tree := filepath.Join(dir, "tree")

@@ -7,20 +7,25 @@ import (
 	"encoding/base64"
 	"io"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 
 	"lagan/evidence"
+	"lagan/internal/needs"
 )
 
 // TestAgainstArchiveTar reads the archives of Go's own tests, and those of dfvfs
 // where they are, and compares each with what archive/tar reads of it, as far as
 // that goes: it gives up where an archive is wrong.
 func TestAgainstArchiveTar(t *testing.T) {
-	paths, _ := filepath.Glob(filepath.Join(runtime.GOROOT(), "src/archive/tar/testdata/*.tar*"))
+	root, err := exec.Command(needs.Tool(t, "go"), "env", "GOROOT").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	paths, _ := filepath.Glob(filepath.Join(strings.TrimSpace(string(root)), "src/archive/tar/testdata/*.tar*"))
 	if corpora := os.Getenv("LAGAN_CORPORA"); corpora != "" {
 		more, _ := filepath.Glob(filepath.Join(corpora, "dfvfs/tar/*.tar"))
 		paths = append(paths, more...)

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"lagan/evidence"
+	"lagan/internal/needs"
 )
 
 var epoch = time.Date(2024, 5, 6, 7, 8, 9, 123456789, time.UTC)
@@ -266,12 +267,7 @@ func TestIOFS(t *testing.T) {
 // gnuTar runs GNU tar in a folder, and returns the archive.
 func gnuTar(t testing.TB, dir string, args ...string) []byte {
 	t.Helper()
-	if _, err := exec.LookPath("tar"); err != nil {
-		if os.Getenv("CI_REQUIRE_TOOLS") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	needs.Tool(t, "tar")
 	out := filepath.Join(t.TempDir(), "a.tar")
 	cmd := exec.Command("tar", append([]string{"-C", dir, "-cf", out}, args...)...)
 	if b, err := cmd.CombinedOutput(); err != nil {

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf16"
+
+	"lagan/internal/needs"
 )
 
 // part is a partition of a crafted table, in sectors.
@@ -211,28 +213,9 @@ func TestVolumeIds(t *testing.T) {
 	}
 }
 
-// need looks for a tool. CI_REQUIRE_TOOLS=1 makes its absence a failure.
-func need(t *testing.T, tool string) string {
-	t.Helper()
-	path, err := exec.LookPath(tool)
-	for _, dir := range []string{"/usr/sbin", "/sbin"} {
-		if err != nil {
-			path, err = exec.LookPath(filepath.Join(dir, tool))
-		}
-	}
-	switch {
-	case err == nil:
-	case os.Getenv("CI_REQUIRE_TOOLS") == "1":
-		t.Fatalf("%s is missing", tool)
-	default:
-		t.Skipf("%s is missing", tool)
-	}
-	return path
-}
-
 // TestAgainstSfdisk compares with tables that sfdisk wrote and reads.
 func TestAgainstSfdisk(t *testing.T) {
-	sfdisk := need(t, "sfdisk")
+	sfdisk := needs.Tool(t, "sfdisk")
 	for _, c := range []struct{ name, script string }{
 		{"gpt", "label: gpt\nsize=1M, type=uefi, name=boot\nsize=2M, type=linux, name=\"root fs\"\nstart=20480, size=3M\n"},
 		{"mbr", "label: dos\nsize=1M, type=83\nsize=2M, type=82\n"},

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"lagan/evidence"
+	"lagan/internal/needs"
 )
 
 // deletedCases are made, and deleted, after the cases of NIST's CFTT for the
@@ -213,7 +214,7 @@ type cases struct {
 // casesImage makes a filesystem of some MiB, lets fill use it and opens a copy.
 func casesImage(t *testing.T, fill func(dir string) map[string]string, mib int) cases {
 	t.Helper()
-	needs(t, "mkfs.xfs", "mount")
+	needs.Tool(t, "mkfs.xfs", "mount")
 	image := filepath.Join(t.TempDir(), "image")
 	makeImage(t, image, mib)
 	dir, umount := mount(t, image, "")

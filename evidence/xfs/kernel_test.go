@@ -17,22 +17,10 @@ import (
 	"time"
 
 	"lagan/evidence"
+	"lagan/internal/needs"
 )
 
 var update = flag.Bool("update", false, "make testdata anew (root)")
-
-// needs skips the test where a tool is missing; with CI_REQUIRE_TOOLS set that is a failure.
-func needs(t testing.TB, tools ...string) {
-	t.Helper()
-	for _, tool := range tools {
-		if _, err := exec.LookPath(tool); err != nil {
-			if os.Getenv("CI_REQUIRE_TOOLS") == "1" {
-				t.Fatal(err)
-			}
-			t.Skip(err)
-		}
-	}
-}
 
 func run(t testing.TB, name string, args ...string) string {
 	t.Helper()
@@ -62,9 +50,7 @@ func makeImage(t testing.TB, path string, mib int, options ...string) {
 // mount mounts an image until the returned function is called.
 func mount(t testing.TB, image, options string) (string, func()) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("mounting needs root")
-	}
+	needs.Root(t, "mounting")
 	dir := t.TempDir()
 	if out, err := exec.Command("mount", "-t", "xfs", "-o", "loop,noatime,nouuid"+options, image, dir).CombinedOutput(); err != nil {
 		t.Skipf("this kernel does not mount it: %v: %s", err, out)
@@ -384,7 +370,7 @@ func populateFiles(t testing.TB, at func(...string) string, put func(path, data 
 
 // TestKernel compares with what the kernel shows, over the ways of making a filesystem.
 func TestKernel(t *testing.T) {
-	needs(t, "mkfs.xfs", "mount")
+	needs.Tool(t, "mkfs.xfs", "mount")
 	for _, c := range []struct {
 		name    string
 		mib     int

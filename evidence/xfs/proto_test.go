@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"lagan/evidence"
+	"lagan/internal/needs"
 )
 
 // mkfs.xfs can fill a filesystem as a prototype file says, without a mount:
@@ -53,7 +54,7 @@ func makeProto(t testing.TB, image string, mib int, proto string, options ...str
 }
 
 func TestProto(t *testing.T) {
-	needs(t, "mkfs.xfs")
+	needs.Tool(t, "mkfs.xfs")
 	for _, c := range []struct {
 		name    string
 		mib     int

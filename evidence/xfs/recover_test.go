@@ -14,12 +14,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lagan/evidence"
+	"lagan/internal/needs"
 )
 
 // TestRecovered deletes 200 files a moment before the copy: they come back whole
 // under their names, and nothing that is marked whole has another content.
 func TestRecovered(t *testing.T) {
-	needs(t, "mkfs.xfs", "mount")
+	needs.Tool(t, "mkfs.xfs", "mount")
 	for _, d := range []struct {
 		name           string
 		options        []string

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"lagan/evidence"
+	"lagan/internal/needs"
 )
 
 var (
@@ -355,7 +356,7 @@ func TestDevice(t *testing.T) {
 
 // TestAttrSet reads attributes of a version 4 filesystem, as xfs_db makes them.
 func TestAttrSet(t *testing.T) {
-	needs(t, "mkfs.xfs", "xfs_db")
+	needs.Tool(t, "mkfs.xfs", "xfs_db")
 	image := t.TempDir() + "/xfs.img"
 	makeProto(t, image, 16, protoFile(t, 3, 10), "-m", "crc=0")
 	f := open(t, image, evidence.Options{})

@@ -25,6 +25,7 @@ var ranks = []struct {
 	{"internal/confine", nil},
 	{"internal/isolate", nil},
 	{"internal/piece", []string{"evidence"}},
+	{"internal/needs", nil}, // for tests alone
 	{"internal/arch", nil},
 	{"internal/sqlite", []string{"evidence"}},
 	{"evidence", nil},
@@ -69,7 +70,7 @@ var ranks = []struct {
 var banned = []string{"os/exec", "net", "net/http", "unsafe", "plugin", "C"}
 
 // doors lists which parts may open files of the analyst's machine.
-var doors = []string{"batch", "cmd/lagan", "batch", "mount", "evidence/image", "evidence/hostdir", "timeline", "export", "fixtures", "scripts", "internal/arch", "internal/confine", "internal/isolate", "runtimes/internal/treetest"}
+var doors = []string{"batch", "cmd/lagan", "batch", "mount", "evidence/image", "evidence/hostdir", "timeline", "export", "fixtures", "scripts", "internal/arch", "internal/confine", "internal/needs", "internal/isolate", "runtimes/internal/treetest"}
 
 // third lists where each module of others may be used outside tests.
 var third = map[string][]string{
@@ -179,7 +180,7 @@ func isBanned(pkg, name string) bool {
 	if pkg == "evidence/image/ebs/ebstest" {
 		return name == "os/exec" || name == "C"
 	}
-	if strings.HasPrefix(pkg, "scripts/") || pkg == "evidence/image/imagetest" {
+	if strings.HasPrefix(pkg, "scripts/") || pkg == "evidence/image/imagetest" || pkg == "internal/needs" {
 		return name == "net/http" || name == "C" // they drive the kernel and the real tools
 	}
 	for _, b := range banned {

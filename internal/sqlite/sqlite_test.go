@@ -15,17 +15,13 @@ import (
 	"testing"
 
 	"lagan/evidence"
+	"lagan/internal/needs"
 )
 
 // run feeds the real sqlite3 with commands.
 func run(t testing.TB, db, commands string) string {
 	t.Helper()
-	if _, err := exec.LookPath("sqlite3"); err != nil {
-		if os.Getenv("CI_REQUIRE_TOOLS") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	needs.Tool(t, "sqlite3")
 	cmd := exec.Command("sqlite3", "-batch", db)
 	cmd.Stdin = strings.NewReader(commands)
 	out, err := cmd.CombinedOutput()

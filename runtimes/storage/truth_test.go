@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"lagan/fixtures"
+	"lagan/internal/needs"
 	"lagan/runtimes"
 	"lagan/runtimes/boltdb"
 	"lagan/runtimes/internal/treetest"
@@ -295,12 +296,7 @@ func TestMutants(t *testing.T) {
 // tables of Podman 5 (libpod/sqlite_state_internal.go), once with the states
 // still in the write-ahead log: everything is read as before.
 func TestSQLiteState(t *testing.T) {
-	if _, err := exec.LookPath("sqlite3"); err != nil {
-		if os.Getenv("CI_REQUIRE_TOOLS") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	needs.Tool(t, "sqlite3")
 	const root = "var/lib/containers/storage/"
 	tree := treetest.Load(t, treetest.Disk(t, "podman-ext4"), "/var/lib/containers/storage")
 	describe := func(tree fstest.MapFS) string {

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"lagan/internal/needs"
 )
 
 // small makes a release of a program that is one line, twice the same.
@@ -54,7 +56,7 @@ func TestSameBytes(t *testing.T) {
 
 // TestDebian has dpkg read and unpack the package.
 func TestDebian(t *testing.T) {
-	need(t, "dpkg-deb")
+	needs.Tool(t, "dpkg-deb")
 	r := small(t)
 	deb := filepath.Join(r.out, "lagan_1.2.3~rc1_amd64.deb")
 	out, err := exec.Command("dpkg-deb", "--field", deb).CombinedOutput()
@@ -75,20 +77,10 @@ func TestDebian(t *testing.T) {
 
 // TestImage has skopeo read the image.
 func TestImage(t *testing.T) {
-	need(t, "skopeo")
+	needs.Tool(t, "skopeo")
 	r := small(t)
 	out, err := exec.Command("skopeo", "inspect", "--override-os", "linux", "--override-arch", "arm64", "oci-archive:"+filepath.Join(r.out, "lagan_1.2.3-rc1_oci.tar")).CombinedOutput()
 	if err != nil || !strings.Contains(string(out), `"Architecture": "arm64"`) || !strings.Contains(string(out), `"Created": "2023-11-14T22:13:20Z"`) {
 		t.Errorf("%s, %v", out, err)
-	}
-}
-
-func need(t *testing.T, tool string) {
-	t.Helper()
-	if _, err := exec.LookPath(tool); err != nil {
-		if os.Getenv("CI_REQUIRE_TOOLS") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
 	}
 }

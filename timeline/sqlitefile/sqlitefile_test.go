@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"lagan/internal/needs"
 	"lagan/internal/sqlite"
 )
 
@@ -102,13 +103,7 @@ func TestReadBack(t *testing.T) {
 
 // TestSQLite has the real library judge the file.
 func TestSQLite(t *testing.T) {
-	tool, err := exec.LookPath("sqlite3")
-	if err != nil {
-		if os.Getenv("CI_REQUIRE_TOOLS") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip("sqlite3 is not installed")
-	}
+	tool := needs.Tool(t, "sqlite3")
 	for _, rows := range []int{0, 1, 500, 30_000} {
 		name := filepath.Join(t.TempDir(), "x.db")
 		f, err := os.Create(name)

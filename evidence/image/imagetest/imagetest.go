@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"lagan/evidence"
+	"lagan/internal/needs"
 )
 
 // Disk returns size bytes of what a disk has: zeros, text, noise, lone sectors;
@@ -50,18 +51,10 @@ func Write(tb testing.TB, name string, b []byte) string {
 	return path
 }
 
-// Run runs a tool that makes fixtures. A missing one skips the test, or fails
-// it where CI_REQUIRE_TOOLS is 1.
+// Run runs a tool that makes fixtures.
 func Run(tb testing.TB, tool string, args ...string) string {
 	tb.Helper()
-	path, err := exec.LookPath(tool)
-	if err != nil {
-		if os.Getenv("CI_REQUIRE_TOOLS") == "1" {
-			tb.Fatalf("%s is missing", tool)
-		}
-		tb.Skipf("%s is missing", tool)
-	}
-	out, err := exec.Command(path, args...).CombinedOutput()
+	out, err := exec.Command(needs.Tool(tb, tool), args...).CombinedOutput()
 	if err != nil {
 		tb.Fatalf("%s %q: %v\n%s", tool, args, err, out)
 	}

@@ -76,7 +76,7 @@ type Image struct {
 	tables    *piece.Table
 	clusters  *piece.Cache[int64] // unpacked, by offset on the disk
 	packed    io.ReaderAt
-	unpackers sync.Pool // of unpacker
+	unpackers sync.Pool // of *unpacker
 }
 
 // Is reports whether a file that begins with head is an image of any version.

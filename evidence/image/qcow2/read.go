@@ -160,7 +160,7 @@ func (im *Image) packedAt(entry uint64) (at, length int64) {
 // decompress unpacks as much as a cluster has: behind it stands the start of
 // the next one, in the sector that they share.
 func (im *Image) decompress(packed []byte) ([]byte, error) {
-	z, ok := im.unpackers.Get().(unpacker)
+	z, ok := im.unpackers.Get().(*unpacker)
 	if !ok {
 		var err error
 		if z, err = newUnpacker(im.compression); err != nil {
@@ -182,12 +182,12 @@ type unpacker struct {
 	reset func(packed []byte) error
 }
 
-func newUnpacker(compression byte) (unpacker, error) {
+func newUnpacker(compression byte) (*unpacker, error) {
 	if compression == compressionDeflate {
 		z := flate.NewReader(nil)
-		return unpacker{z, func(b []byte) error { return z.(flate.Resetter).Reset(bytes.NewReader(b), nil) }}, nil
+		return &unpacker{z, func(b []byte) error { return z.(flate.Resetter).Reset(bytes.NewReader(b), nil) }}, nil
 	}
 	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow),
 		zstd.WithDecoderLowmem(true), zstd.WithDecodeBuffersBelow(0))
-	return unpacker{z, func(b []byte) error { return z.Reset(bytes.NewReader(b)) }}, err
+	return &unpacker{z, func(b []byte) error { return z.Reset(bytes.NewReader(b)) }}, err
 }

@@ -13,6 +13,7 @@ import (
 
 	"lagan/evidence"
 	"lagan/evidence/image/imagetest"
+	"lagan/internal/needs"
 )
 
 const (
@@ -268,14 +269,8 @@ func TestThin(t *testing.T) {
 // TestAgainstLVM has a group that LVM itself made. The kernel need not be able
 // to activate it: the logical volume is put into the group's text.
 func TestAgainstLVM(t *testing.T) {
-	if os.Getuid() != 0 {
-		t.Skip("loop devices take root")
-	}
-	for _, tool := range []string{"losetup", "pvcreate", "vgcreate", "vgcfgbackup", "vgcfgrestore"} {
-		if _, err := exec.LookPath(tool); err != nil && os.Getenv("CI_REQUIRE_TOOLS") != "1" {
-			t.Skipf("%s is missing", tool)
-		}
-	}
+	needs.Root(t, "a loop device")
+	needs.Tool(t, "losetup", "pvcreate", "vgcreate", "vgcfgbackup", "vgcfgrestore")
 	t.Setenv("LVM_SUPPRESS_FD_WARNINGS", "1")
 	dir := t.TempDir()
 	var loops, files []string

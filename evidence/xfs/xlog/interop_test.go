@@ -19,24 +19,8 @@ import (
 
 	"lagan/evidence"
 	"lagan/fixtures"
+	"lagan/internal/needs"
 )
-
-// need skips the test where a tool is missing, or fails it where CI says that none may be.
-func need(t *testing.T, root bool, tools ...string) {
-	t.Helper()
-	giveUp := t.Skipf
-	if os.Getenv("CI_REQUIRE_TOOLS") == "1" {
-		giveUp = t.Fatalf
-	}
-	if root && os.Getuid() != 0 {
-		t.Skip("mounting needs root")
-	}
-	for _, tool := range tools {
-		if _, err := exec.LookPath(tool); err != nil {
-			giveUp("%v", err)
-		}
-	}
-}
 
 func run(t *testing.T, name string, args ...string) string {
 	t.Helper()
@@ -89,7 +73,7 @@ func TestFixture(t *testing.T) {
 
 // TestLogprint compares the items of the fixture's log, by type, with what xfs_logprint finds.
 func TestLogprint(t *testing.T) {
-	need(t, false, "xfs_logprint")
+	needs.Tool(t, "xfs_logprint")
 	dev, g := fixture(t)
 	l, err := openLog(dev, dev.Size(), g, nil)
 	if err != nil {
@@ -143,10 +127,8 @@ func TestLogprint(t *testing.T) {
 // what the kernel's own recovery of one copy shows with what replay of another
 // shows when it is mounted without recovery.
 func TestKernelRecovers(t *testing.T) {
-	need(t, true, "mkfs.xfs", "xfs_io", "mount", "umount", "cp")
-	if testing.Short() {
-		t.Skip("mounts")
-	}
+	needs.Root(t, "mounting")
+	needs.Tool(t, "mkfs.xfs", "xfs_io", "mount", "umount", "cp")
 	for i, v := range []struct {
 		name  string
 		mkfs  []string
@@ -157,7 +139,7 @@ func TestKernelRecovers(t *testing.T) {
 		{"1k blocks, long records", []string{"-b", "size=1024"}, ",logbsize=256k", "shutdown"},
 		{"old features, stripe", []string{"-m", "bigtime=0,reflink=0,rmapbt=0,finobt=0,inobtcount=0", "-l", "su=32k"}, "", "shutdown -f"},
 	} {
-		if i > 0 && os.Getenv("CI_REQUIRE_TOOLS") != "1" {
+		if i > 0 && !needs.All() {
 			break // one is enough to notice; the loop in scripts runs many
 		}
 		t.Run(v.name, func(t *testing.T) { crashAndCompare(t, int64(i), v.mkfs, v.mount, v.down) })
