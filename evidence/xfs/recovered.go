@@ -55,18 +55,29 @@ func (h *history) recovered(ino uint64, v *version, d evidence.DeletedInode, del
 	}
 	in := h.inode(ino, v)
 	r := evidence.Recovered{Source: v.source, DeletedInode: evidence.DeletedInode{Ino: evidence.Ino(ino), Info: f.info(&in)}}
-	if d.Open {
+	switch {
+	case d.Open && d.Info.Size == 0 && in.size > 0:
+		// The kernel cuts a file before it frees it (xfs_inactive_truncate): nobody has it open any more.
+		r.Deleted = d.Info.Ctime
+	case d.Open:
 		r.DeletedInode = d
 		r.Source = "inode"
-	} else if r.Deleted = v.gone; deleted && v.gone.IsZero() {
+	default:
+		h.whenFreed(&r, v, d, deleted, cur)
+	}
+	r.Names = h.namesOf(ino, v)
+	h.content(&r, &in, v)
+	return r, true
+}
+
+// whenFreed finds when an inode was deleted.
+func (h *history) whenFreed(r *evidence.Recovered, v *version, d evidence.DeletedInode, deleted bool, cur []byte) {
+	if r.Deleted = v.gone; deleted && v.gone.IsZero() {
 		// Freeing adds one to the generation (xfs_inode_uninit).
 		if cur != nil && be.Uint32(cur[92:]) == v.generation()+1 {
 			r.Deleted = d.Deleted
 		}
 	}
-	r.Names = h.namesOf(ino, v)
-	h.content(&r, &in, v)
-	return r, true
 }
 
 // inode makes an inode of a version.
@@ -91,7 +102,9 @@ func (h *history) unlogged(d evidence.DeletedInode) evidence.Recovered {
 	r.Names = h.namesOf(uint64(d.Ino), nil)
 	if d.Open {
 		if c, err := h.f.Open(d.Ino); err == nil {
-			r.Content, r.State = c, evidence.ContentWhole
+			if r.Content, r.State = c, evidence.ContentWhole; d.Info.Size == 0 {
+				r.State, r.Note = evidence.ContentUnproven, "it may have been cut on its way to being freed"
+			}
 		}
 		return r
 	}
@@ -150,6 +163,9 @@ func (h *history) content(r *evidence.Recovered, in *dinode, v *version) {
 	case in.typ() == evidence.TypeSymlink && in.format == fmtLocal && v.data != nil && in.size <= uint64(len(v.data)):
 		r.Target, r.State = string(v.data[:in.size]), evidence.ContentWhole
 		return
+	case in.typ() == evidence.TypeSymlink && in.format == fmtExtents:
+		h.remoteTarget(r, in, v)
+		return
 	case in.typ() != evidence.TypeFile, in.flags&flagRealtime != 0, int64(in.size) < 0:
 		return
 	case in.size == 0 && in.nextents == 0:
@@ -157,6 +173,48 @@ func (h *history) content(r *evidence.Recovered, in *dinode, v *version) {
 		return
 	}
 	h.judge(r, in, v)
+}
+
+// remoteTarget reads the target of a link from blocks that are free and that no
+// later file had.
+func (h *history) remoteTarget(r *evidence.Recovered, in *dinode, v *version) {
+	if v.missing || v.overlaid || in.size == 0 || in.size > symlinkMax {
+		return
+	}
+	for _, e := range v.exts {
+		for done := uint64(0); done < e.count; {
+			n, free := h.space.free(h.f.deviceBlock(e.start+done), e.count-done)
+			if !free {
+				return
+			}
+			done += max(n, 1)
+		}
+	}
+	then := &asOf{h: h, lsn: v.lsn, ino: in.ino}
+	var target []byte
+	for _, e := range v.exts {
+		off, err := h.f.blockOffset(e.start, e.count)
+		if err != nil || e.count > symlinkMax {
+			return
+		}
+		b := make([]byte, min(int64(e.count)<<h.f.sb.blockLog, symlinkMax+int64(h.f.sb.blockSize)))
+		if n, _ := then.ReadAt(b, off); n < len(b) {
+			return
+		}
+		if h.f.sb.v5() {
+			if be.Uint32(b) != magicSymlink || ownerOfBlock(b) != in.ino {
+				return
+			}
+			b = b[symlinkHdr:][:min(int(be.Uint32(b[remoteBytes:])), len(b)-symlinkHdr)]
+		}
+		target = append(target, b...)
+	}
+	if uint64(len(target)) < in.size {
+		return
+	}
+	if r.Target, r.State = string(target[:in.size]), evidence.ContentWhole; !h.f.sb.v5() {
+		r.State = evidence.ContentUnproven // version 4 doesn't say whose a block is
+	}
 }
 
 // judge says how much of a version's content is left.

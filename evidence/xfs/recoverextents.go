@@ -14,7 +14,12 @@ import (
 func (h *history) resolve(ino uint64, v *version) {
 	f := h.f
 	in := h.inode(ino, v)
-	if in.typ() != evidence.TypeFile && in.typ() != evidence.TypeDir || in.format == fmtLocal {
+	switch in.typ() {
+	case evidence.TypeFile, evidence.TypeDir, evidence.TypeSymlink:
+	default:
+		return
+	}
+	if in.format == fmtLocal {
 		return
 	}
 	if v.data == nil || in.format == fmtExtents && in.nextents*bmbtRec > uint64(len(v.data)) {
@@ -93,8 +98,8 @@ type oldMap struct {
 // maxMapped bounds the bytes of such blocks that are kept.
 const maxMapped = 64 << 20
 
-// mapBlock keeps a block of a B+tree of extents: the log has the parts of it
-// that changed, over what it was before.
+// mapBlock keeps a block of a B+tree of extents or of a symbolic link's target: the
+// log has the parts of it that changed, over what it was before.
 func (h *history) mapBlock(lsn uint64, b *xlog.LoggedBuffer) {
 	magic := uint32(magicBMap)
 	if h.f.sb.v5() {
@@ -115,7 +120,7 @@ func (h *history) mapBlock(lsn uint64, b *xlog.LoggedBuffer) {
 			copy(block[c.Offset:], c.Data)
 		}
 	}
-	if be.Uint32(block) != magic {
+	if m := be.Uint32(block); m != magic && m != magicSymlink {
 		return
 	}
 	if h.maps == nil {
@@ -123,6 +128,14 @@ func (h *history) mapBlock(lsn uint64, b *xlog.LoggedBuffer) {
 	}
 	h.mapped += b.Len
 	h.maps[b.Offset] = append(all, oldMap{lsn, block})
+}
+
+// ownerOfBlock is the inode that a block of a B+tree of extents or of a target says it belongs to.
+func ownerOfBlock(b []byte) uint64 {
+	if be.Uint32(b) == magicSymlink {
+		return be.Uint64(b[remoteOwner:])
+	}
+	return be.Uint64(b[btLongOwner:])
 }
 
 // asOf is the device with the blocks of an inode's B+tree of extents as they were at a time.
@@ -139,7 +152,7 @@ func (a *asOf) ReadAt(p []byte, off int64) (int, error) {
 		all := a.h.maps[at]
 		for i := len(all) - 1; i >= 0; i-- {
 			b := all[i].block
-			if all[i].lsn > a.lsn || a.h.f.sb.v5() && be.Uint64(b[btLongOwner:]) != a.ino {
+			if all[i].lsn > a.lsn || a.h.f.sb.v5() && ownerOfBlock(b) != a.ino {
 				continue
 			}
 			if at < off {

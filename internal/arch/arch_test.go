@@ -32,8 +32,9 @@ var ranks = []struct {
 	{"evidence/memfs", []string{"evidence"}},
 	{"evidence/ext4", []string{"evidence", "evidence/jbd2", "evidence/remains", "internal/bin"}},
 	{"evidence/xfs", []string{"evidence", "evidence/xfs/xlog", "evidence/remains", "internal/bin"}},
-	{"evidence/image/imagetest", []string{"..."}}, // runs the real tools, for tests alone
-	{"evidence/image/ebs/ebstest", nil},           // a service for tests
+	{"evidence/remains/remainstest", []string{"evidence"}}, // makes deleted files, for tests alone
+	{"evidence/image/imagetest", []string{"..."}},          // runs the real tools, for tests alone
+	{"evidence/image/ebs/ebstest", nil},                    // a service for tests
 	{"evidence/image/...", []string{"evidence", "internal/piece", "internal/bin"}},
 	{"evidence/volume/thin/thintest", nil}, // for tests alone
 	{"evidence/volume/lvm", []string{"evidence", "evidence/volume/thin", "internal/piece", "internal/bin"}},
@@ -70,7 +71,7 @@ var ranks = []struct {
 var banned = []string{"os/exec", "net", "net/http", "unsafe", "plugin", "C"}
 
 // doors lists which parts may open files of the analyst's machine.
-var doors = []string{"batch", "cmd/lagan", "batch", "mount", "evidence/image", "evidence/hostdir", "timeline", "export", "fixtures", "scripts", "internal/arch", "internal/confine", "internal/needs", "internal/isolate", "runtimes/internal/treetest"}
+var doors = []string{"batch", "cmd/lagan", "batch", "mount", "evidence/image", "evidence/hostdir", "timeline", "export", "fixtures", "scripts", "internal/arch", "internal/confine", "internal/needs", "internal/isolate", "runtimes/internal/treetest", "evidence/remains/remainstest"}
 
 // third lists where each module of others may be used outside tests.
 var third = map[string][]string{
@@ -79,7 +80,7 @@ var third = map[string][]string{
 	"github.com/landlock-lsm/":      {"internal/confine"},
 	"github.com/elastic/":           {"internal/confine"},
 	"github.com/hanwen/go-fuse":     {"mount"},
-	"golang.org/x/sys":              {"evidence/image", "evidence/hostdir", "mount", "scripts"},
+	"golang.org/x/sys":              {"evidence/image", "evidence/hostdir", "evidence/remains/remainstest", "mount", "scripts"},
 	"github.com/klauspost/compress": {"layers", "evidence", "fixtures", "timeline", "artifacts", "scripts"},
 	"github.com/diskfs/go-diskfs":   {"evidence"},
 	"go.etcd.io/bbolt":              {"runtimes/internal/treetest", "scripts"}, // writes databases for tests and measurements
