@@ -27,6 +27,8 @@ type batchFlags struct {
 	hash     bool
 	metrics  string
 	allow    bool
+
+	inherited []string // flags for the process of each snapshot
 }
 
 func newBatchCommand(u *ui) *cobra.Command {
@@ -56,7 +58,10 @@ A cluster's engine does one snapshot a task: the shard to do is --index, or what
 			}
 			return nil
 		},
-		RunE: func(_ *cobra.Command, args []string) error { return u.batch(args[0], &f) },
+		RunE: func(c *cobra.Command, args []string) error {
+			f.inherited = inherit(c.Flags())
+			return u.batch(args[0], &f)
+		},
 	}
 	cmd.Flags().StringSliceVar(&f.tasks, "tasks", taskNames(), "what to write of each snapshot")
 	cmd.Flags().StringVar(&f.index, "index", "", "do this shard, from 0; all: every one, whatever the environment says")
@@ -66,7 +71,7 @@ A cluster's engine does one snapshot a task: the shard to do is --index, or what
 	cmd.Flags().BoolVar(&f.hash, "hash", false, "SHA-256 of the evidence's files, for run.json")
 	cmd.Flags().BoolVar(&f.allow, "allow-gaps", false, "end with status 0 where everything was done, gaps or not (run.json has them)")
 	cmd.Flags().StringVar(&f.metrics, "metrics", "", "keep figures in a file for Prometheus's textfile collector")
-	cmd.AddCommand(newBatchMergeCommand(u), newBatchCompareCommand(u))
+	cmd.AddCommand(newBatchMergeCommand(u), newBatchCompareCommand(u), newBatchChildCommand(u))
 	return cmd
 }
 
@@ -141,13 +146,12 @@ func (f *batchFlags) shard(all []batch.Snapshot) ([]batch.Snapshot, error) {
 }
 
 // batchPlace makes the folder for results, away from all evidence, and confines
-// the process to that and to the evidence.
+// the process, which reads no evidence but its sizes and, with --hash, its bytes: it
+// starts a process for each snapshot, which confines itself further.
 func (u *ui) batchPlace(manifest string, all []batch.Snapshot, f *batchFlags) error {
-	a := confine.Access{Read: []string{"/proc/self/uid_map"}, Write: []string{u.spoolDir(), u.outFile}}
-	for _, dir := range []string{u.cacheDir} {
-		if dir != "" {
-			a.Write = append(a.Write, dir)
-		}
+	a := confine.Access{Read: []string{"/proc/self/uid_map"}, Write: []string{u.spoolDir(), u.outFile}, Itself: true}
+	if u.cacheDir != "" {
+		a.Write = append(a.Write, u.cacheDir)
 	}
 	for _, l := range u.layers {
 		if _, file, ok := strings.Cut(l, "="); ok {
@@ -163,7 +167,6 @@ func (u *ui) batchPlace(manifest string, all []batch.Snapshot, f *batchFlags) er
 				return err
 			}
 			a.Read = append(a.Read, readable(e, false)...)
-			reach(&a, e)
 		}
 	}
 	if f.metrics != "" {
@@ -189,7 +192,11 @@ func (u *ui) batchOptions(f *batchFlags, tasks []batchTask, total int) batch.Opt
 	return batch.Options{
 		Dir: u.outFile, Version: version(), Config: config, Args: os.Args[1:], Jobs: f.parallel, Hash: f.hash,
 		Work: func(ctx context.Context, s batch.Snapshot, folder string) (batch.Result, error) {
-			return u.doSnapshot(ctx, s, folder, tasks)
+			o := snapshotOrder{Snapshot: s, Folder: folder}
+			for _, t := range tasks {
+				o.Tasks = append(o.Tasks, t.name)
+			}
+			return u.snapshotElsewhere(ctx, o, f.inherited)
 		},
 		Ended: func(o batch.Outcome) {
 			ended = append(ended, o)

@@ -82,13 +82,10 @@ func chooseTasks(names []string) ([]batchTask, error) {
 	return slices.DeleteFunc(out, func(t batchTask) bool { return !slices.Contains(names, t.name) }), nil
 }
 
-// doSnapshot opens one snapshot's evidence and does the tasks.
-func (u *ui) doSnapshot(ctx context.Context, s batch.Snapshot, folder string, tasks []batchTask) (r batch.Result, err error) {
-	own, err := u.forSnapshot(ctx, s)
-	if err != nil {
-		return r, err
-	}
-	n, err := own.open(s.Evidence)
+// doSnapshot opens one snapshot's evidence and does the tasks; u is the
+// snapshot's own.
+func (u *ui) doSnapshot(s batch.Snapshot, folder string, tasks []batchTask) (r batch.Result, err error) {
+	n, err := u.open(s.Evidence)
 	if err != nil {
 		return r, err
 	}
@@ -98,15 +95,15 @@ func (u *ui) doSnapshot(ctx context.Context, s batch.Snapshot, folder string, ta
 	}
 	r.Counts = map[string]int{}
 	for _, t := range tasks {
-		own.outFile = filepath.Join(folder, t.file)
-		own.outFiles = []string{own.outFile}
-		if err := t.run(own, n); err != nil {
+		u.outFile = filepath.Join(folder, t.file)
+		u.outFiles = []string{u.outFile}
+		if err := t.run(u, n); err != nil {
 			return r, fmt.Errorf("%s: %w", t.name, err)
 		}
 		if filepath.Ext(t.file) != ".jsonl" {
 			continue
 		}
-		if r.Counts[t.file], err = countRecords(own.outFile); err != nil {
+		if r.Counts[t.file], err = countRecords(u.outFile); err != nil {
 			return r, err
 		}
 	}
@@ -157,6 +154,7 @@ func (u *ui) forSnapshot(ctx context.Context, s batch.Snapshot) (*ui, error) {
 	own.noJournal, own.noScan, own.volume, own.timeout = u.noJournal, u.noScan, u.volume, u.timeout
 	own.dataRoots, own.mounts, own.layers = slices.Clone(u.dataRoots), slices.Clone(u.mounts), slices.Clone(u.layers)
 	own.tempDir, own.cacheDir, own.verbose = u.tempDir, u.cacheDir, u.verbose
+	own.jobs, own.maxMemory, own.child, own.sandbox, own.noSandbox = u.jobs, u.maxMemory, u.child, u.sandbox, u.noSandbox
 	own.output, own.progressMode, own.quiet = "jsonl", "none", !u.verbose || u.quiet
 	if err := flags.Parse(s.Options); err != nil {
 		return nil, fmt.Errorf("options of %s: %w", s.Name, err)

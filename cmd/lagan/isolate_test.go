@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -178,5 +179,40 @@ func TestMaxMemoryFlag(t *testing.T) {
 		if got != want {
 			t.Errorf("%q: %d, not %d", text, got, want)
 		}
+	}
+}
+
+// TestBatchIsolates has one snapshot's reader die: the rest of that snapshot and
+// all of the others are done.
+func TestBatchIsolates(t *testing.T) {
+	docker := fixtures.Disk(t, "docker-ext4")
+	dir := t.TempDir()
+	manifest := filepath.Join(dir, "manifest.csv")
+	text := fmt.Sprintf("evidence,name,disks,options\n%s,first,,\n%s,second,%s,\n%s,third,%s,\n", docker, docker, badDisk(t, "MAGIC-PANIC"), docker, badDisk(t, "MAGIC-ESCAPE"))
+	if err := os.WriteFile(manifest, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out := filepath.Join(dir, "out")
+	got, said, code := separately(t, "batch", manifest, "-o", out, "--tasks", "containers", "-v", "-O", "csv")
+	if code != exitPartial || strings.Count(got, ",done,") != 3 {
+		t.Errorf("exit %d: %s%s", code, got, said)
+	}
+	if !strings.Contains(said, "nobody guards this") || !strings.Contains(said, "tried to escape: []") {
+		t.Errorf("said %s", said)
+	}
+	lines := func(name string) (n int) {
+		b, err := os.ReadFile(filepath.Join(out, name, "containers.jsonl"))
+		if err != nil {
+			t.Error(err)
+		}
+		for line := range strings.Lines(string(b)) {
+			if !strings.Contains(line, `"record":"warning"`) {
+				n++
+			}
+		}
+		return n
+	}
+	if first := lines("first"); first == 0 || lines("second") != first || lines("third") != first {
+		t.Errorf("%d, %d and %d containers", first, lines("second"), lines("third"))
 	}
 }

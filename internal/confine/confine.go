@@ -21,6 +21,9 @@ type Access struct {
 	// Link allows hard links from one folder of Write to another, which a kernel
 	// before 5.19 can't tell apart: it then confines no files.
 	Link bool
+	// Itself lets the process start its own program again, which inherits all that
+	// was given up and can give up more.
+	Itself bool
 	// Connect are the TCP ports that may be connected to, for evidence that lies behind the
 	// network: none of them, no sockets at all. Names are asked for by datagrams, which
 	// Landlock doesn't hold back. A kernel before 6.7 lets any port be connected to.

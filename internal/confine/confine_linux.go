@@ -1,6 +1,7 @@
 package confine
 
 import (
+	"debug/elf"
 	"fmt"
 	"os"
 	"slices"
@@ -55,13 +56,21 @@ func Apply(a Access) (State, error) {
 	pin()
 	files, dirs := existing(a.Read)
 	_, out := existing(a.Write)
+	rules := []landlock.Rule{
+		landlock.PathAccess(syscall.AccessFSReadFile, files...), landlock.PathAccess(syscall.AccessFSReadFile|syscall.AccessFSReadDir, dirs...),
+	}
+	if a.Itself {
+		own, libraries := existing(itself())
+		_, about := existing(aboutProcesses)
+		rules = append(rules, landlock.ROFiles(own...), landlock.RODirs(libraries...), landlock.PathAccess(syscall.AccessFSReadFile|syscall.AccessFSReadDir, about...))
+	}
 	// Best effort: an older kernel enforces what it knows of the rules.
 	config := landlock.V7.BestEffort()
 	write := landlock.RWDirs(out...)
 	if a.Link {
 		write = write.WithRefer()
 	}
-	rules := []landlock.Rule{landlock.ROFiles(files...), landlock.RODirs(dirs...), write}
+	rules = append(rules, write)
 	for _, port := range a.Connect {
 		rules = append(rules, landlock.ConnectTCP(port))
 	}
@@ -76,11 +85,32 @@ func Apply(a Access) (State, error) {
 	if len(a.Connect) > 0 {
 		s = append(s, fmt.Sprintf("connects to the ports %d", a.Connect))
 	}
-	filtered, err := filter(len(a.Connect) > 0)
+	filtered, err := filter(len(a.Connect) > 0, a.Itself)
 	if err != nil {
 		return s, err
 	}
 	return append(s, filtered...), nil
+}
+
+// aboutProcesses is where Go's and C's runtimes learn of threads and limits when
+// they begin, and a process of the memory that its children take.
+var aboutProcesses = []string{"/proc", "/sys/fs/cgroup", "/sys/kernel/mm/transparent_hugepage"}
+
+// itself is what has to be opened to start this program again: a build with cgo
+// needs its loader and libraries.
+func itself() []string {
+	program, err := os.Executable()
+	if err != nil {
+		return nil
+	}
+	paths := []string{program}
+	if f, err := elf.Open(program); err == nil {
+		if f.Section(".interp") != nil {
+			paths = append(paths, "/lib", "/lib64", "/usr/lib", "/usr/lib64", "/etc/ld.so.cache")
+		}
+		f.Close()
+	}
+	return paths
 }
 
 // abi is the version of Landlock that the kernel has, 0 without it.
@@ -93,7 +123,7 @@ func abi() int {
 }
 
 // filter refuses the system calls that are not needed, with EPERM.
-func filter(client bool) (State, error) {
+func filter(client, itself bool) (State, error) {
 	if !seccomp.Supported() {
 		return State{"no seccomp in this kernel: programs and sockets are not refused"}, nil
 	}
@@ -104,6 +134,9 @@ func filter(client bool) (State, error) {
 	names, what := slices.Concat(refused, clientCalls), "programs and sockets"
 	if client {
 		names, what = refused, "programs and servers"
+	}
+	if itself { // which programs can be started is Landlock's then
+		names, what = slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == "execve" }), "sockets"
 	}
 	var known []string
 	for _, name := range names {
