@@ -27,11 +27,7 @@ const (
 // literals returns lower-case texts of which whatever a pattern matches has at
 // least one; nil: nothing of that kind is known. A text without any of them need
 // not be given to the pattern, which is a hundred times slower than a search.
-func literals(pattern string) []string {
-	re, err := syntax.Parse(pattern, syntax.Perl)
-	if err != nil {
-		return nil
-	}
+func literals(re *syntax.Regexp) []string {
 	out := required(re.Simplify())
 	if len(out) > maxLiterals {
 		return nil

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -270,25 +272,43 @@ func compileRegexp(value, flags string) (test, error) {
 	if flags != "" {
 		value = "(?" + strings.ReplaceAll(flags, "|", "") + ")" + value
 	}
-	re, err := regexp.Compile(value)
-	if err != nil {
-		return nil, err
-	}
-	return find(re, literals(value)), nil
+	return find(value)
 }
 
+// pattern is a regular expression that is compiled when the first text has one of
+// its literals: most of a set never are, and compiling costs more than a small disk's files.
+type pattern struct {
+	hints []string
+	once  sync.Once
+	text  string
+	re    *regexp.Regexp
+}
+
+// patterns are those that were given, since rules use one for several fields.
+var patterns sync.Map // by text
+
 // find looks for a pattern in texts that have one of its literals.
-func find(re *regexp.Regexp, hints []string) test {
+func find(text string) (test, error) {
+	known, ok := patterns.Load(text)
+	if !ok {
+		parsed, err := syntax.Parse(text, syntax.Perl)
+		if err != nil {
+			return nil, err
+		}
+		known, _ = patterns.LoadOrStore(text, &pattern{text: text, hints: literals(parsed)})
+	}
+	p := known.(*pattern)
 	return func(v *given) (string, bool) {
-		if hints != nil && !hasAny(v.lower(), hints) {
+		if p.hints != nil && !hasAny(v.lower(), p.hints) {
 			return "", false
 		}
-		at := re.FindStringIndex(v.s)
+		p.once.Do(func() { p.re = regexp.MustCompile(p.text) }) // it was parsed
+		at := p.re.FindStringIndex(v.s)
 		if at == nil {
 			return "", false
 		}
 		return around(v.s, at[0], at[1]), true
-	}
+	}, nil
 }
 
 func compare(op string, n float64) test {
@@ -341,12 +361,7 @@ func offsets(value string) test {
 func compileText(value, kind string, cased bool) (test, error) {
 	literal, wild := unescape(value)
 	if wild {
-		pattern := wildcards(value, kind, cased)
-		re, err := regexp.Compile(pattern)
-		if err != nil {
-			return nil, err
-		}
-		return find(re, literals(pattern)), nil
+		return find(wildcards(value, kind, cased))
 	}
 	fold := func(v *given) string { return v.s }
 	if !cased {
