@@ -104,8 +104,10 @@ func (d *differ) change(ch layers.Change) error {
 	old := lister{n: d.n, t: d.base, o: ListOptions{Hash: d.o.Hash, Sets: d.o.Sets}, fn: func(f File) error { out.File = f; return nil }}
 	now.match, old.match = d.match, d.matchOld
 	now.owner, old.owner = d.owner, d.owner
-	switch ch.Kind {
-	case layers.Deleted:
+	// What podman diff calls deleted may be a new directory that hides one of a layer
+	// below, which the image had hidden too: the base has nothing there.
+	switch {
+	case ch.Kind == layers.Deleted && ch.OldIno != 0:
 		if err := old.file(ch.Path, ch.OldIno, ch.Old); err != nil {
 			return err
 		}
@@ -162,8 +164,10 @@ func (d *differ) whenDeleted(path string) (when time.Time, opaque bool) {
 // diffOptions choose the lines that the container's own runtime would print.
 func diffOptions(c *Container) layers.DiffOptions {
 	if c.Runtime == runtimes.Podman {
-		// Drivers that keep whole trees compare them.
-		return layers.DiffOptions{Native: c.Rootfs.Kind == runtimes.RootfsOverlay, Ignore: layers.PodmanIgnores}
+		// Drivers that keep whole trees compare them, and so does overlay where a
+		// program or composefs does the mounting: useNaiveDiff in drivers/overlay/overlay.go.
+		native := c.Rootfs.Kind == runtimes.RootfsOverlay && c.Rootfs.Marks == runtimes.MarksOverlay && len(c.Rootfs.Data) == 0
+		return layers.DiffOptions{Native: native, Ignore: layers.PodmanIgnores}
 	}
 	return layers.DiffOptions{Root: c.Runtime != runtimes.Docker}
 }

@@ -128,9 +128,12 @@ func (n *Node) stack(s Store, object string, r runtimes.Rootfs, all []runtimes.L
 	if r.Kind == runtimes.RootfsBind {
 		all = all[:1] // what is below it is another tree
 	}
+	layers := len(all)
+	all = append(all[:layers:layers], r.Data...)
 	var found []overlay.Layer
 	var names []layerName
 	var first error
+	contents := 0
 	for i, l := range all {
 		fsys, ino, err := n.layerPlace(s, l, r)
 		if err != nil {
@@ -143,6 +146,9 @@ func (n *Node) stack(s Store, object string, r runtimes.Rootfs, all []runtimes.L
 			}
 			continue
 		}
+		if i >= layers {
+			contents++
+		}
 		found = append(found, overlay.Layer{FS: fsys, Root: ino, Name: l.Dir})
 		names = append(names, nameLayer(l, upper && i == 0))
 	}
@@ -154,6 +160,7 @@ func (n *Node) stack(s Store, object string, r runtimes.Rootfs, all []runtimes.L
 	}
 	merged, err := overlay.Merge(found, overlay.Options{
 		UserXattr: r.UserXattr,
+		DataOnly:  contents,
 		Cache:     n.directories,
 		Warn:      func(err error) { n.gap(s.Volume, object, err) },
 	})

@@ -97,6 +97,21 @@ type Volume struct {
 	Problem string
 }
 
+// Secret is a secret that a runtime keeps for containers: what it is called, not what it says.
+type Secret struct {
+	Runtime   Name
+	StorePath string
+	ID        string
+	Name      string
+	Driver    string
+	Created   time.Time
+	Updated   time.Time
+	Labels    map[string]string
+	Options   map[string]string // of the driver: the folder that has the content
+	// Problem says what of the secret is missing: its record or its content.
+	Problem string
+}
+
 // Network is a network that a runtime made, with what is connected to it.
 type Network struct {
 	Runtime    Name
@@ -156,6 +171,11 @@ type VolumeStore interface {
 // NetworkStore is a store that keeps networks.
 type NetworkStore interface {
 	Networks() iter.Seq2[Network, error]
+}
+
+// SecretStore is a store that keeps secrets.
+type SecretStore interface {
+	Secrets() iter.Seq2[Secret, error]
 }
 
 // PodStore is a store that keeps records of pods.

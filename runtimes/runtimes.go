@@ -81,6 +81,10 @@ type Container struct {
 	Mounts      []Mount
 	Ports       []Port
 	HostNetwork bool // it had the node's own network
+	// CreateCommand is what the user typed, as Podman keeps it.
+	CreateCommand []string
+	Health        *Health
+	Secrets       []string // names of those that it was given
 	// StorePath is the data root that the record comes from, as the node named it.
 	StorePath string
 	// Spec is the OCI runtime specification, where it was kept.
@@ -107,6 +111,21 @@ type Mount struct {
 	Destination string `json:"destination"`
 	ReadOnly    bool   `json:"read_only,omitempty"`
 	Options     string `json:"options,omitempty"`
+}
+
+// Health is what a container's health checks told last.
+type Health struct {
+	Status  string        `json:"status,omitempty"`
+	Failing int           `json:"failing_streak"`
+	Log     []HealthProbe `json:"log,omitempty"`
+}
+
+// HealthProbe is one check.
+type HealthProbe struct {
+	Start    time.Time `json:"start,omitzero"`
+	End      time.Time `json:"end,omitzero"`
+	ExitCode int       `json:"exit_code"`
+	Output   string    `json:"output,omitempty"`
 }
 
 // RootfsKind is how a runtime puts a container's root filesystem together.
@@ -140,6 +159,9 @@ type Rootfs struct {
 	// InitLayers is how many of the first Lower belong to the runtime and not
 	// to the image (Docker's "-init" layer).
 	InitLayers int
+	// Data are folders below all layers that hold only contents, which files of
+	// the layers lead to by their attributes ("::" in lowerdir).
+	Data []Layer
 	// UserXattr says that the mount kept its marks in user.overlay.* (rootless).
 	UserXattr bool
 	// Marks is how what was deleted is marked in the folders, where that is not
@@ -210,7 +232,8 @@ type Image struct {
 	StorePath    string
 	ID           string // digest of the configuration
 	Names        []string
-	Digest       string // of the manifest or index that the names point to
+	NamesHistory []string // names that it had, the newest first, where the store keeps them
+	Digest       string   // of the manifest or index that the names point to
 	Created      time.Time
 	Pulled       time.Time // when the store first or last named it
 	Updated      time.Time

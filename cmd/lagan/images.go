@@ -35,6 +35,7 @@ func newImagesCommand(u *ui) *cobra.Command {
 type imageRecord struct {
 	ID           string            `json:"id,omitempty"`
 	Names        []string          `json:"names,omitempty"`
+	NamesHistory []string          `json:"names_history,omitempty"`
 	Digest       string            `json:"digest,omitempty"`
 	Runtime      string            `json:"runtime"`
 	Namespace    string            `json:"namespace,omitempty"`
@@ -57,7 +58,7 @@ func (r *imageRecord) traits(infra *analyzer.Infra) traits {
 
 func newImageRecord(i *analyzer.Image) *imageRecord {
 	r := &imageRecord{
-		ID: i.ID, Names: i.Names, Digest: i.Digest, Runtime: string(i.Runtime), Namespace: i.Namespace,
+		ID: i.ID, Names: i.Names, NamesHistory: i.NamesHistory, Digest: i.Digest, Runtime: string(i.Runtime), Namespace: i.Namespace,
 		Created: formatTime(i.Created), Pulled: formatTime(i.Pulled), Architecture: i.Architecture, OS: i.OS,
 		Layers: i.Layers, Containers: i.Containers, Labels: i.Labels, DataRoot: i.StorePath, image: i,
 	}
@@ -69,7 +70,7 @@ func newImageRecord(i *analyzer.Image) *imageRecord {
 
 var imageColumns = columns{
 	table: []string{"NAME", "ID", "RUNTIME", "CREATED", "SIZE", "LAYERS", "CONTAINERS"},
-	wide:  []string{"id", "names", "digest", "runtime", "namespace", "created", "pulled", "size", "architecture", "os", "layers", "containers", "labels"},
+	wide:  []string{"id", "names", "names_history", "digest", "runtime", "namespace", "created", "pulled", "size", "architecture", "os", "layers", "containers", "labels"},
 }
 
 func (r *imageRecord) appendJSON(dst []byte) ([]byte, error) { return appendValue(dst, r) }
@@ -80,7 +81,7 @@ func (r *imageRecord) row(wide bool) []string {
 		size = fmt.Sprint(*r.Size)
 	}
 	if wide {
-		return []string{r.ID, strings.Join(r.Names, " "), r.Digest, r.Runtime, r.Namespace, r.Created, r.Pulled, size, r.Architecture, r.OS,
+		return []string{r.ID, strings.Join(r.Names, " "), strings.Join(r.NamesHistory, " "), r.Digest, r.Runtime, r.Namespace, r.Created, r.Pulled, size, r.Architecture, r.OS,
 			strings.Join(r.Layers, " "), strings.Join(r.Containers, " "), joinLabels(r.Labels)}
 	}
 	name := "<none>"

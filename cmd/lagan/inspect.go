@@ -79,7 +79,8 @@ func imageName(spec string) (string, bool) {
 
 // layerRecord is one folder of a root filesystem.
 type layerRecord struct {
-	Dir     string `json:"dir"`
+	Dir     string `json:"dir,omitempty"` // without one, the blob is all there may be
+	Blob    string `json:"blob,omitempty"`
 	DiffID  string `json:"diff_id,omitempty"`
 	ChainID string `json:"chain_id,omitempty"`
 	Key     string `json:"key,omitempty"`
@@ -90,7 +91,7 @@ type layerRecord struct {
 func newLayerRecords(layers []runtimes.Layer) []layerRecord {
 	var out []layerRecord
 	for _, l := range layers {
-		out = append(out, layerRecord{l.Dir, l.DiffID, l.ChainID, l.Key, l.ID, l.Inside})
+		out = append(out, layerRecord{l.Dir, l.Blob, l.DiffID, l.ChainID, l.Key, l.ID, l.Inside})
 	}
 	return out
 }
@@ -101,6 +102,9 @@ type containerDetails struct {
 	Env         []string                   `json:"env,omitempty"`
 	Addresses   []string                   `json:"addresses,omitempty"`
 	LogDriver   string                     `json:"log_driver,omitempty"`
+	Command     []string                   `json:"create_command,omitempty"`
+	Health      *runtimes.Health           `json:"health,omitempty"`
+	Secrets     []string                   `json:"secrets,omitempty"`
 	Rootfs      rootfsRecord               `json:"rootfs"`
 	Spec        json.RawMessage            `json:"spec,omitempty"`
 	Records     map[string]json.RawMessage `json:"records,omitempty"`
@@ -129,6 +133,7 @@ func newRootfsRecord(r runtimes.Rootfs) rootfsRecord {
 func newContainerDetails(c *analyzer.Container) *containerDetails {
 	return &containerDetails{
 		containerRecord: newContainerRecord(c), Annotations: c.Annotations, Env: c.Env, Addresses: c.IP, LogDriver: c.LogDriver,
+		Command: c.CreateCommand, Health: c.Health, Secrets: c.Secrets,
 		Rootfs: newRootfsRecord(c.Rootfs), Spec: c.Spec, Records: c.Records,
 	}
 }

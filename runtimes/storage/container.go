@@ -161,6 +161,9 @@ func (s *Store) podman(c *runtimes.Container) error {
 	c.Labels, c.LogPath, c.LogDriver = cfg.Labels, cfg.LogPath, cfg.LogDriver
 	c.Privileged = c.Privileged || cfg.Privileged
 	c.Ports = podmanPorts(cfg.Ports)
+	c.CreateCommand = cfg.CreateCommand
+	c.Secrets = cfg.secretNames()
+	failed = append(failed, s.health(c, &cfg, docs.state))
 	if cfg.IsInfra {
 		c.Kind = runtimes.KindSandbox
 	}

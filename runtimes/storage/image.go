@@ -36,7 +36,7 @@ func (s *Store) Images() iter.Seq2[runtimes.Image, error] {
 }
 
 func (s *Store) image(d *driver, ij *imageJSON, runtime runtimes.Name) (runtimes.Image, error) {
-	img := runtimes.Image{Runtime: runtime, StorePath: s.root, ID: ij.ID, Names: ij.Names, Digest: ij.Digest, Size: -1}
+	img := runtimes.Image{Runtime: runtime, StorePath: s.root, ID: ij.ID, Names: ij.Names, NamesHistory: ij.History, Digest: ij.Digest, Size: -1}
 	if oci.IsHex64(ij.ID) {
 		img.ID = "sha256:" + ij.ID
 	}

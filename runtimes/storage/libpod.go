@@ -26,21 +26,25 @@ type documents struct{ config, state []byte }
 
 // containerConfig is what is read of a container's configuration: libpod/container_config.go.
 type containerConfig struct {
-	ID              string            `json:"id"`
-	Name            string            `json:"name"`
-	Pod             string            `json:"pod"`
-	Spec            json.RawMessage   `json:"spec"`
-	RootfsImageID   string            `json:"rootfsImageID"`
-	RootfsImageName string            `json:"rootfsImageName"`
-	Rootfs          string            `json:"rootfs"`
-	Privileged      bool              `json:"privileged"`
-	Labels          map[string]string `json:"labels"`
-	CreatedTime     string            `json:"createdTime"`
-	LogPath         string            `json:"logPath"`
-	LogDriver       string            `json:"logDriver"`
-	StaticDir       string            `json:"staticDir"`
-	IsInfra         bool              `json:"pause"`
-	Ports           []portMapping     `json:"newPortMappings"`
+	ID              string                `json:"id"`
+	Name            string                `json:"name"`
+	Pod             string                `json:"pod"`
+	Spec            json.RawMessage       `json:"spec"`
+	RootfsImageID   string                `json:"rootfsImageID"`
+	RootfsImageName string                `json:"rootfsImageName"`
+	Rootfs          string                `json:"rootfs"`
+	Privileged      bool                  `json:"privileged"`
+	Labels          map[string]string     `json:"labels"`
+	CreatedTime     string                `json:"createdTime"`
+	LogPath         string                `json:"logPath"`
+	LogDriver       string                `json:"logDriver"`
+	StaticDir       string                `json:"staticDir"`
+	IsInfra         bool                  `json:"pause"`
+	CreateCommand   []string              `json:"CreateCommand"`
+	HealthLogs      string                `json:"healthLogDestination"`
+	Secrets         []secretJSON          `json:"secrets"`
+	SecretEnv       map[string]secretJSON `json:"secret_env"`
+	Ports           []portMapping         `json:"newPortMappings"`
 	NamedVolumes    []struct {
 		Name    string   `json:"volumeName"`
 		Dest    string   `json:"dest"`

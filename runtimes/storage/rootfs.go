@@ -34,8 +34,7 @@ func (s *Store) stack(d *driver, chain []*layer, problem error) runtimes.Rootfs 
 	r := runtimes.Rootfs{Kind: runtimes.RootfsOverlay, UserXattr: s.userMark, Problem: problem}
 	switch d.name {
 	case driverOverlay:
-		// The driver leaves this file where it mounts with a program: drivers/overlay/overlay.go, Init.
-		if s.exists(join(s.root, d.name+"/.has-mount-program")) {
+		if s.mountProgram(d) {
 			r.Marks = runtimes.MarksFuse
 		}
 	case driverVFS, driverBtrfs: // each is a whole tree
@@ -45,13 +44,20 @@ func (s *Store) stack(d *driver, chain []*layer, problem error) runtimes.Rootfs 
 		return runtimes.Rootfs{Problem: fmt.Errorf("storage driver %q: %w", d.name, evidence.ErrUnsupported)}
 	}
 	for _, l := range chain {
-		r.Lower = append(r.Lower, s.layerOf(d, l))
+		own := s.layerOf(d, l)
 		if d.name != driverOverlay {
+			r.Lower = append(r.Lower, own)
 			continue
 		}
-		if s.exists(join(l.store, d.name+"/"+l.ID+"/composefs-data")) && r.Problem == nil {
-			r.Problem = fmt.Errorf("layer %s: its tree is a composefs image: %w", l.ID, evidence.ErrUnsupported)
+		if blob := join(l.store, d.name+"/"+l.ID+"/"+composefsBlob); s.exists(blob) {
+			// The tree is an EROFS image whose files lead to their contents, which
+			// diff has under their digests: drivers/overlay/composefs.go.
+			r.Data = append(r.Data, own)
+			own.Dir, own.Image = blob, true
+			r.Lower = append(r.Lower, own)
+			continue
 		}
+		r.Lower = append(r.Lower, own)
 		// diff1, diff2, ... are further lower folders behind a layer's own: drivers/overlay/overlay.go, Get.
 		for n := 1; n <= maxExtra; n++ {
 			extra := s.layerOf(d, l)
@@ -65,6 +71,14 @@ func (s *Store) stack(d *driver, chain []*layer, problem error) runtimes.Rootfs 
 	return r
 }
 
+// mountProgram says whether the driver mounts with a program, as it notes when it
+// starts (drivers/overlay/overlay.go, getMountProgramFlagFile). Older versions
+// left the file only where there was one.
+func (s *Store) mountProgram(d *driver) bool {
+	raw, err := evidence.ReadFile(s.fsys, s.node, join(s.root, d.name+"/.has-mount-program"), maxLower)
+	return err == nil && strings.TrimSpace(string(raw)) != "false"
+}
+
 func (s *Store) exists(name string) bool {
 	_, err := evidence.Resolve(s.fsys, s.node, name, true)
 	return err == nil
@@ -72,7 +86,7 @@ func (s *Store) exists(name string) bool {
 
 // layerOf names a layer's folder.
 func (s *Store) layerOf(d *driver, l *layer) runtimes.Layer {
-	out := runtimes.Layer{Key: l.ID, ID: l.ID, DiffID: l.DiffDigest, ChainID: l.chain, Size: -1,
+	out := runtimes.Layer{Key: l.ID, ID: l.ID, DiffID: l.DiffDigest, Blob: l.Compressed, ChainID: l.chain, Size: -1,
 		TarSplit: join(l.store, d.name+layersDir+"/"+l.ID+tarSplit)}
 	if l.DiffSize != nil {
 		out.Size = *l.DiffSize

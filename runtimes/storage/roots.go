@@ -35,6 +35,7 @@ func Roots(fsys evidence.FS, root evidence.Ino) ([]string, error) {
 	var candidates []string
 	var failed []error
 	homes := node.Homes(fsys, root)
+	users := node.Users(fsys, root)
 	for _, name := range configFiles {
 		doc, err := config(fsys, root, name)
 		failed = append(failed, err)
@@ -42,7 +43,7 @@ func Roots(fsys evidence.FS, root evidence.Ino) ([]string, error) {
 		candidates = append(candidates, doc["storage.options"]["additionalimagestores"]...)
 		if dir := doc.Text("storage", "rootless_storage_path"); dir != "" {
 			for _, h := range homes {
-				candidates = append(candidates, forUser(dir, h))
+				candidates = append(candidates, forUser(dir, h, users[h]))
 			}
 		}
 	}
@@ -53,7 +54,7 @@ func Roots(fsys evidence.FS, root evidence.Ino) ([]string, error) {
 	for _, h := range homes {
 		doc, err := config(fsys, root, h+userConfig)
 		failed = append(failed, err)
-		candidates = append(candidates, forUser(doc.Text("storage", "graphroot"), h), h+userRoot)
+		candidates = append(candidates, forUser(doc.Text("storage", "graphroot"), h, users[h]), h+userRoot)
 	}
 	candidates = append(candidates, "/")
 	var named []string
@@ -70,10 +71,15 @@ func config(fsys evidence.FS, root evidence.Ino, name string) (node.TOML, error)
 	return node.ParseTOML(string(raw)), err
 }
 
-// forUser puts a user's home and name into a configured path; the uid isn't known here.
-func forUser(dir, home string) string {
-	user := home[strings.LastIndexByte(home, '/')+1:]
-	return strings.NewReplacer("$HOME", home, "$USER", user).Replace(dir)
+// forUser puts a user's home, name and number into a configured path: types/utils.go, expandEnvPath.
+// user has the last two, as far as /etc/passwd does.
+func forUser(dir, home string, user [2]string) string {
+	name := firstOf(user[0], home[strings.LastIndexByte(home, '/')+1:])
+	r := []string{"$HOME", home, "${HOME}", home, "$USER", name, "${USER}", name}
+	if user[1] != "" {
+		r = append(r, "$UID", user[1], "${UID}", user[1])
+	}
+	return strings.NewReplacer(r...).Replace(dir)
 }
 
 // otherStores returns the stores whose layers and images this one may use:

@@ -20,6 +20,8 @@ const (
 	containersFile         = "containers.json"
 	volatileContainersFile = "volatile-containers.json"
 
+	composefsBlob = "composefs-data/composefs.blob" // in a layer's folder
+
 	userdata  = "userdata"
 	specFile  = "config.json" // the OCI specification, in userdata
 	stateFile = "state.json"  // CRI-O's, in userdata
@@ -68,6 +70,7 @@ type layerJSON struct {
 	Parent     string   `json:"parent"`
 	Created    string   `json:"created"`
 	DiffDigest string   `json:"diff-digest"`
+	Compressed string   `json:"compressed-diff-digest"`
 	DiffSize   *int64   `json:"diff-size"`
 	// with what the layer was stored, where not as it is: pkg/idtools, IDMap
 	UIDMap []runtimes.IDMap `json:"uidmap"`
@@ -79,6 +82,7 @@ type imageJSON struct {
 	ID      string   `json:"id"`
 	Digest  string   `json:"digest"`
 	Names   []string `json:"names"`
+	History []string `json:"names-history"`
 	Layer   string   `json:"layer"`
 	Created string   `json:"created"`
 	// of the documents in the image's own folder, by their keys

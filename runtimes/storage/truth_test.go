@@ -418,6 +418,10 @@ func TestRoots(t *testing.T) {
 		{"usual", map[string]string{"var/lib/containers/storage/" + sign: ""}, []string{"/var/lib/containers/storage"}},
 		{"configured", map[string]string{"etc/containers/storage.conf": "[storage]\n# graphroot = \"/no\"\ngraphroot = \"/data/c\"\n[storage.options]\nadditionalimagestores = [\n \"/img\",\n]\n", "data/c/" + sign: "", "img/" + sign: ""}, []string{"/data/c", "/img"}},
 		{"users'", map[string]string{"home/kim/.local/share/containers/storage/vfs-layers/layers.json": "", "home/lee/.config/containers/storage.conf": "[storage]\ngraphroot=\"$HOME/c\"\n", "home/lee/c/" + sign: ""}, []string{"/home/kim/.local/share/containers/storage", "/home/lee/c"}},
+		{"a user who lives elsewhere", map[string]string{"etc/passwd": "root:x:0:0::/root:/bin/sh\ngit:x:998:998::/srv/git/:/bin/sh\nci:x:1201:1201::/var/lib/ci:/sbin/nologin\n", "srv/git/.local/share/containers/storage/" + sign: "", "var/lib/ci/.local/share/containers/storage/" + sign: ""},
+			[]string{"/srv/git/.local/share/containers/storage", "/var/lib/ci/.local/share/containers/storage"}},
+		{"a place for all users", map[string]string{"etc/passwd": "ci:x:1201:1201::/var/lib/ci:/sbin/nologin\n", "etc/containers/storage.conf": "[storage]\nrootless_storage_path = \"/big/$USER-$UID\"\n", "big/ci-1201/" + sign: ""}, []string{"/big/ci-1201"}},
+		{"an image store", map[string]string{"etc/containers/storage.conf": "[storage]\nimagestore = \"/images\"\n", "images/" + sign: "", "var/lib/containers/storage/" + sign: ""}, []string{"/images", "/var/lib/containers/storage"}},
 		{"ostree", map[string]string{"ostree/deploy/rhcos/var/lib/containers/storage/" + sign: ""}, []string{"/ostree/deploy/rhcos/var/lib/containers/storage"}},
 		{"the tree itself", map[string]string{sign: ""}, []string{"/"}},
 	} {

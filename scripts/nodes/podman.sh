@@ -21,6 +21,7 @@ quiet $C load -i /run/web.tar
 I=docker.io/library/web:1
 quiet $C tag web:1 $I localhost/old:0 || true; quiet $C untag localhost/old:0 localhost/old:0 || true; quiet $C tag $I docker.io/library/web:1
 printf s3cret | quiet $C secret create token - || echo "no secret"
+printf k3y | quiet $C secret create --label tier=back key - || echo "no secret"
 quiet $C volume create --label backup=yes data
 quiet $C network create --subnet 10.89.7.0/24 shopnet || echo "no network"
 quiet $C pod create --name shop --infra=false --label team=a || echo "no pod"
@@ -29,6 +30,8 @@ quiet $C run -d --name busy "${O[@]}" -v data:/data -e KEY=value --label app=fro
 $C run --name done "${O[@]}" $I /bin/t w /etc/done 1 x 3 || true
 quiet $C create --name idle "${O[@]}" $I /bin/t s
 quiet $C create --pod shop --name member $I /bin/t s || echo "no member"
+quiet $C create --name holder --network shopnet --ip 10.89.7.9 -p 8080:80/tcp --secret token --secret key,type=env,target=KEY $I /bin/t s || echo "no holder"
+quiet $C run -d --name joined --network shopnet --ip 10.89.7.7 -p 127.0.0.1:8081:81 $I /bin/t s || echo "no bridge"
 quiet $C commit -q -a intruder busy web:backup
 quiet $C run -d --name again "${O[@]}" web:backup /bin/t w /again 1 r /opt/x/mine s
 $C healthcheck run busy || true

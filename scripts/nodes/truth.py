@@ -135,6 +135,9 @@ def engine(d):
         t['volumes'].append({'inspect': i, 'files': walk(i['Mountpoint'])})
     for n in run(*d, 'network', 'ls', '-q').split():
         t['networks'].append(json.loads(run(*d, 'network', 'inspect', n))[0])
+    if os.path.basename(d[-1]) == 'podman':
+        t['secrets'] = [json.loads(run(*d, 'secret', 'inspect', s))[0] for s in run(*d, 'secret', 'ls', '-q').split()]
+        t['pods'] = [json.loads(run(*d, 'pod', 'inspect', p)) for p in run(*d, 'pod', 'ls', '-q', '--no-trunc').split()]
     return t
 
 def storage(root):

@@ -114,6 +114,19 @@ func Words(line string) []string {
 	return strings.FieldsFunc(line, func(r rune) bool { return r == ' ' || r == '\t' || r == '\n' || r == '\r' || r == '"' || r == '\'' })
 }
 
+// Users returns the users of /etc/passwd by their home folders: the fields name, uid.
+func Users(fsys evidence.FS, node evidence.Ino) map[string][2]string {
+	out := make(map[string][2]string)
+	b, _ := Read(fsys, node, "/etc/passwd") // without it nothing is known of users
+	for line := range strings.Lines(string(b)) {
+		f := strings.Split(strings.TrimSpace(line), ":")
+		if len(f) == 7 && strings.HasPrefix(f[5], "/") && len(out) < maxUsers {
+			out[path.Clean(f[5])] = [2]string{f[0], f[2]}
+		}
+	}
+	return out
+}
+
 // Homes returns the home folders of the node's users: root's, those of
 // /etc/passwd, and all below /home.
 func Homes(fsys evidence.FS, node evidence.Ino) []string {
