@@ -11,6 +11,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -139,6 +140,74 @@ type ceTarget struct {
 	Size      int64  `json:"size"`
 }
 
+// newCeImage is an image under one of its names; blob is what the name points to. containerd's
+// images are as old as their record, others as they say themselves.
+func newCeImage(i *analyzer.Image, name string, blob runtimes.Content, support bool) ceImage {
+	t := ceTarget{blob.MediaType, i.Digest, max(i.Size, 0)}
+	created := i.Created
+	if i.Runtime == runtimes.Containerd {
+		t.Size, created = max(blob.Size, 0), i.Pulled
+	}
+	return ceImage{i.Namespace, string(i.Runtime), support, name, i.Labels, t, ceTime(created), ceTime(i.Updated)}
+}
+
+// ceContent is a blob (explorers.Content).
+type ceContent struct {
+	Namespace            string
+	ContainerType        string
+	Digest               string
+	Size                 int64
+	CreatedAt, UpdatedAt string
+	Labels               map[string]string
+}
+
+// ceSnapshot is a snapshot (explorers.SnapshotKeyInfo).
+type ceSnapshot struct {
+	ContainerType        string
+	Namespace            string
+	Snapshotter          string
+	Key                  string
+	ID                   uint64
+	Name                 string
+	Parent               string
+	Kind                 string
+	Inodes               []int64
+	Size                 uint64
+	OverlayPath          string
+	Labels               map[string]string
+	Children             []string
+	CreatedAt, UpdatedAt string
+}
+
+// ceKinds are snapshots' kinds as containerd's JSON has them.
+var ceKinds = map[string]string{"active": "Active", "committed": "Committed", "view": "View"}
+
+// newCeSnapshot has the folder as the node named it, or from the snapshotter's own folder on.
+func newCeSnapshot(s *analyzer.Snapshot, fullPath bool) ceSnapshot {
+	out := ceSnapshot{
+		ContainerType: string(s.Runtime), Namespace: s.Namespace, Snapshotter: s.Snapshotter, Key: s.Key, Name: s.Name, Parent: s.Parent,
+		Kind: firstNonEmpty(ceKinds[s.Kind], "Unknown"), Size: uint64(max(s.Size, 0)), OverlayPath: s.Dir, Labels: s.Labels,
+		CreatedAt: ceTime(s.Created), UpdatedAt: ceTime(s.Updated),
+	}
+	out.ID, _ = strconv.ParseUint(s.ID, 10, 64)
+	if s.Inodes >= 0 {
+		out.Inodes = []int64{s.Inodes}
+	}
+	if _, inside, ok := strings.Cut(s.Dir, "/snapshots/"); ok && !fullPath {
+		out.OverlayPath = "snapshots/" + inside
+	}
+	return out
+}
+
+// ceTask is a container's process (explorers.Task).
+type ceTask struct {
+	Namespace     string
+	Name          string
+	PID           int
+	ContainerType string
+	Status        string
+}
+
 // ceDrift is what a container changed (explorers.Drift).
 type ceDrift struct {
 	ContainerID, ContainerType string
@@ -147,16 +216,16 @@ type ceDrift struct {
 }
 
 // ceFile is a file (explorers.FileInfo). Times are right where the original's
-// are not: changed is the change time, and birth is left out where the
-// filesystem keeps none.
+// are not: changed is the change time, and birth is Go's zero time, which none
+// is there, where the filesystem keeps none.
 type ceFile struct {
 	Name     string `json:"file_name"`
 	Path     string `json:"full_path"`
 	Size     int64  `json:"file_size"`
-	Modified string `json:"file_modified,omitempty"`
-	Accessed string `json:"file_accessed,omitempty"`
-	Changed  string `json:"file_changed,omitempty"`
-	Birth    string `json:"file_birth,omitempty"`
+	Modified string `json:"file_modified"`
+	Accessed string `json:"file_accessed"`
+	Changed  string `json:"file_changed"`
+	Birth    string `json:"file_birth"`
 	UID      string `json:"file_uid,omitempty"`
 	GID      string `json:"file_gid,omitempty"`
 	Type     string `json:"file_type,omitempty"`
@@ -171,8 +240,8 @@ func (d *ceDrift) add(c analyzer.Change) error {
 	}
 	full, _ := text.ForJSON(c.Path)
 	f := ceFile{
-		Name: path.Base(full), Path: full, Size: c.Info.Size, Modified: timeOrNothing(c.Info.Mtime), Accessed: timeOrNothing(c.Info.Atime),
-		Changed: timeOrNothing(c.Info.Ctime), Birth: timeOrNothing(c.Info.Btime), UID: fmt.Sprint(c.Info.UID), GID: fmt.Sprint(c.Info.GID), SHA256: c.SHA256,
+		Name: path.Base(full), Path: full, Size: c.Info.Size, Modified: ceTime(c.Info.Mtime), Accessed: ceTime(c.Info.Atime),
+		Changed: ceTime(c.Info.Ctime), Birth: ceTime(c.Info.Btime), UID: fmt.Sprint(c.Info.UID), GID: fmt.Sprint(c.Info.GID), SHA256: c.SHA256,
 	}
 	if c.Kind == layers.Deleted {
 		d.InaccessibleFiles = append(d.InaccessibleFiles, f)
@@ -186,13 +255,6 @@ func (d *ceDrift) add(c analyzer.Change) error {
 	}
 	d.AddedOrModified = append(d.AddedOrModified, f)
 	return nil
-}
-
-func timeOrNothing(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return ceTime(t)
 }
 
 func ceNames(files []ceFile) string {
@@ -249,10 +311,8 @@ func (s *support) has(c *analyzer.Container) bool {
 	if s == nil {
 		return false
 	}
-	for _, n := range s.names {
-		if strings.Contains(c.Pod.Name, n) || strings.Contains(c.Hostname, n) {
-			return true
-		}
+	if anyIn(c.Pod.Name, s.names) || anyIn(c.Hostname, s.names) {
+		return true
 	}
 	for _, l := range s.labels {
 		if k, v, ok := strings.Cut(l, "="); ok && strings.EqualFold(c.Labels[k], v) && v != "" {
@@ -263,7 +323,13 @@ func (s *support) has(c *analyzer.Container) bool {
 }
 
 func (s *support) hasImage(name string) bool {
-	return s != nil && slices.ContainsFunc(s.images, func(part string) bool { return strings.Contains(name, part) })
+	return s != nil && anyIn(name, s.images)
+}
+
+// anyIn says whether one of the parts is in a name, in whatever case.
+func anyIn(name string, parts []string) bool {
+	name = strings.ToLower(name)
+	return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(name, strings.ToLower(part)) })
 }
 
 // writeGzip packs what write writes; the same content gives the same bytes.

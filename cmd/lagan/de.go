@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -19,7 +21,7 @@ import (
 
 const deHelp = `lagan as docker-explorer: de.py [-d] [-r DOCKER_DIRECTORY] COMMAND
 
-  list all_containers|running_containers|repositories   JSON; -F name,name only these images
+  list all_containers|running_containers|repositories   JSON; -F domain,domain leaves these images out
   history ID                                            how the container's image was built
   mount ID DIR                                          its files, until umount DIR (FUSE)
 
@@ -112,16 +114,16 @@ func (d *de) print(v any) error {
 
 // deContainer is a container as docker-explorer prints it.
 type deContainer struct {
-	Image   string            `json:"image_name"`
-	ID      string            `json:"container_id"`
-	ImageID string            `json:"image_id"`
-	Labels  map[string]string `json:"labels,omitempty"`
-	Start   string            `json:"start_date,omitempty"`
-	MountID string            `json:"mount_id,omitempty"`
-	Mounts  []deMount         `json:"mount_points,omitempty"`
-	Upper   string            `json:"upper_dir,omitempty"`
-	Log     string            `json:"log_path,omitempty"`
-	Ports   []string          `json:"exposed_ports,omitempty"`
+	Image   string              `json:"image_name"`
+	ID      string              `json:"container_id"`
+	ImageID string              `json:"image_id"`
+	Labels  map[string]string   `json:"labels,omitempty"`
+	Start   string              `json:"start_date"`
+	MountID string              `json:"mount_id,omitempty"`
+	Mounts  []deMount           `json:"mount_points,omitempty"`
+	Upper   string              `json:"upper_dir,omitempty"`
+	Log     string              `json:"log_path,omitempty"`
+	Ports   map[string]struct{} `json:"exposed_ports,omitempty"`
 }
 
 type deMount struct {
@@ -146,24 +148,51 @@ func (d *de) list(kind string) error {
 	out := []deContainer{}
 	for _, c := range chosen {
 		x := deContainer{Image: c.Image, ID: c.ID, ImageID: strings.TrimPrefix(c.ImageID, "sha256:"), Labels: c.Labels, MountID: c.Snapshot,
-			Upper: c.Rootfs.Upper.Dir, Log: c.LogPath, Ports: newCeContainer(c, false).ExposedPorts}
-		if !c.Started.IsZero() {
-			x.Start = c.Started.UTC().Format("2006-01-02T15:04:05.999999Z")
+			Upper: d.place(c.Rootfs.Upper.Dir), Log: c.LogPath, Start: deTime(c.Started)}
+		for _, port := range newCeContainer(c, false).ExposedPorts {
+			if x.Ports == nil {
+				x.Ports = map[string]struct{}{}
+			}
+			x.Ports[port] = struct{}{}
 		}
 		for _, m := range c.Mounts {
-			x.Mounts = append(x.Mounts, deMount{m.Source, m.Destination})
+			x.Mounts = append(x.Mounts, deMount{d.place(m.Source), m.Destination})
 		}
 		out = append(out, x)
 	}
 	return d.print(out)
 }
 
-// wanted says whether an image is of the repositories that -F names.
-func (d *de) wanted(image string) bool {
-	if d.filter == "" {
-		return true
+// deTime is a time as Python's isoformat has it: microseconds, where there are
+// any. One that isn't known is the year 1, as Docker itself writes it.
+func deTime(t time.Time) string {
+	t = t.UTC().Truncate(time.Microsecond)
+	if t.Nanosecond() == 0 {
+		return t.Format("2006-01-02T15:04:05-07:00")
 	}
-	return slices.ContainsFunc(strings.Split(d.filter, ","), func(name string) bool { return name != "" && strings.HasPrefix(image, name) })
+	return t.Format("2006-01-02T15:04:05.000000-07:00")
+}
+
+// place is a folder of Docker's as its users reach it: below the folder that -r
+// names, where that is the data root itself. Of a disk, and elsewhere, it is as the node named it.
+func (d *de) place(path string) string {
+	for _, s := range d.n.Stores {
+		if s.Runtime() != runtimes.Docker || s.Path() != "/" || path == "" || len(d.n.Evidence) == 0 || d.n.Evidence[0].Format != "folder" {
+			continue
+		}
+		if inside, ok := strings.CutPrefix(path, "/var/lib/docker/"); ok {
+			return filepath.Join(d.root, inside)
+		}
+		return filepath.Join(d.root, path)
+	}
+	return path
+}
+
+// wanted says whether an image is none of the repositories that -F leaves out: what
+// stands before the name's first slash.
+func (d *de) wanted(image string) bool {
+	repository, _, _ := strings.Cut(image, "/")
+	return d.filter == "" || !slices.Contains(strings.Split(d.filter, ","), repository)
 }
 
 // repositories prints tags and digests by repository, as repositories.json has them.
@@ -208,7 +237,7 @@ func (d *de) history(id string) error {
 			continue
 		}
 		layer := firstNonEmpty(h.DiffID, fmt.Sprintf("step %d", n+1))
-		step, err := json.MarshalIndent(map[string]any{"created_at": h.Created.UTC().Format("2006-01-02T15:04:05.999999Z"), "container_cmd": h.CreatedBy, "comment": h.Comment, "size": 0}, "    ", "    ")
+		step, err := json.MarshalIndent(map[string]any{"created_at": deTime(h.Created), "container_cmd": h.CreatedBy, "comment": h.Comment, "size": 0}, "    ", "    ")
 		if err != nil {
 			return err
 		}
