@@ -110,6 +110,9 @@ func (f *finder) finish() error {
 		return err
 	}
 	f.checkpoints()
+	if err := f.node.verifyPackages(); err != nil {
+		return err
+	}
 	return f.verify()
 }
 

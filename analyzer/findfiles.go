@@ -7,7 +7,6 @@ import (
 	"path"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"lagan/evidence"
@@ -87,7 +86,7 @@ func (f *finder) change(c *Container, ch *Change) {
 	if ch.Kind != layers.Deleted && ch.Info.Type == evidence.TypeFile {
 		cf.content(s, &e, ch)
 	}
-	s.Lazy("packaged", func() string { return boolText(cf.lists.brought(ch.Path, &ch.Info)) })
+	s.Lazy("packaged", func() string { return boolText(cf.lists.brought(ch.Path, e.Open)) })
 	if kind == "opaque" {
 		cf.opaque(s, e)
 		return
@@ -312,102 +311,4 @@ func sameContent(a, b *io.SectionReader) bool {
 	}
 	y, err := hashSHA256(b)
 	return err == nil && x == y
-}
-
-// packageLists knows which files package managers brought while the container ran.
-type packageLists struct {
-	view, base, written evidence.FS
-	read                bool
-	files               map[string]bool
-	rpm                 time.Time // when RPM's database was written last
-}
-
-// maxPackageList bounds a package's list of files, and all lists together.
-const maxPackageList = 64 << 20
-
-// brought says whether a package that was installed in the running container
-// has a file. Lists that the image itself has don't count: what changes an old
-// package's file is no package manager that has left no trace.
-func (p *packageLists) brought(name string, i *evidence.Info) bool {
-	if !p.read {
-		p.read = true
-		p.files = make(map[string]bool)
-		p.readLists()
-	}
-	if p.files[name] || strings.HasPrefix(name, "/usr/") && p.files[strings.TrimPrefix(name, "/usr")] || p.files["/usr"+name] {
-		return true
-	}
-	// RPM keeps its lists in a database of its own form: what it unpacks has the
-	// package's old times and comes just before the database is written.
-	const transaction, old = 10 * time.Minute, time.Hour
-	d := p.rpm.Sub(i.Ctime)
-	return !p.rpm.IsZero() && d >= 0 && d < transaction && i.Ctime.Sub(i.Mtime) > old && i.Mtime.Nanosecond() == 0
-}
-
-func (p *packageLists) readLists() {
-	if p.written == nil {
-		return
-	}
-	total := 0
-	for name, ino := range glob(p.written, "var/lib/dpkg/info/*.list") {
-		b, err := evidence.ReadInode(p.written, ino, maxPackageList)
-		if err != nil || total+len(b) > maxPackageList {
-			continue // a list that was only touched, or is not there: its files are told
-		}
-		total += len(b)
-		had := ""
-		if p.base != nil {
-			if old, err := evidence.ReadFile(p.base, p.base.Root(), name, maxPackageList); err == nil {
-				had = string(old)
-			}
-		}
-		for l := range strings.Lines(addedLines(string(b), had)) {
-			p.files[strings.TrimSuffix(l, "\n")] = true
-		}
-	}
-	for _, name := range []string{"lib/apk/db/installed", "usr/lib/apk/db/installed"} {
-		p.apk(name)
-	}
-	for _, name := range []string{"var/lib/rpm/rpmdb.sqlite", "usr/lib/sysimage/rpm/rpmdb.sqlite", "var/lib/rpm/Packages", "var/lib/rpm/Packages.db"} {
-		if ino, err := evidence.Resolve(p.written, p.written.Root(), name, false); err == nil {
-			if info, err := p.written.Stat(ino); err == nil && info.Mtime.After(p.rpm) {
-				p.rpm = info.Mtime
-			}
-		}
-	}
-}
-
-// apk reads Alpine's database: blocks of lines, of which P: and V: name a package,
-// F: a folder and R: a file in it. Packages that the image has in the same version are left out.
-func (p *packageLists) apk(name string) {
-	ino, err := evidence.Resolve(p.written, p.written.Root(), name, false)
-	if err != nil {
-		return
-	}
-	now, err := evidence.ReadInode(p.written, ino, maxPackageList)
-	if err != nil {
-		return
-	}
-	had := make(map[string]bool)
-	if p.base != nil {
-		if old, err := evidence.ReadFile(p.base, p.base.Root(), name, maxPackageList); err == nil {
-			for block := range strings.SplitSeq(string(old), "\n\n") {
-				had[strings.TrimSpace(block)] = true
-			}
-		}
-	}
-	for block := range strings.SplitSeq(string(now), "\n\n") {
-		if had[strings.TrimSpace(block)] {
-			continue
-		}
-		dir := ""
-		for l := range strings.Lines(block) {
-			switch l = strings.TrimRight(l, "\n"); {
-			case strings.HasPrefix(l, "F:"):
-				dir = l[2:]
-			case strings.HasPrefix(l, "R:"):
-				p.files["/"+join(dir, l[2:])] = true
-			}
-		}
-	}
 }

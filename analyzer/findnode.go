@@ -15,7 +15,7 @@ import (
 // nodeFinder looks at the node's own files.
 type nodeFinder struct {
 	*finder
-	packaged map[string]bool // files of the node's packages; nil: not read yet
+	packaged promises // nil: not read yet
 	logs     map[string]evidence.Info
 }
 
@@ -124,24 +124,21 @@ func (f *nodeFinder) look(p string, info *evidence.Info, target string, xattrs m
 	f.match(s, e)
 }
 
-// brought says whether a package of the node has a file, as far as dpkg's lists tell.
+// brought says whether a package of the node has a file, as far as the databases of dpkg, apk and rpm tell.
 func (f *nodeFinder) brought(p string) bool {
+	_, ok := f.promises().of(p)
+	return ok
+}
+
+// promises are what the node's package databases say of its files.
+func (f *nodeFinder) promises() promises {
 	if f.packaged == nil {
-		f.packaged = make(map[string]bool)
+		f.packaged = make(promises)
 		if f.n.Tree != nil {
-			total := 0
-			for _, ino := range glob(f.n.Tree, "var/lib/dpkg/info/*.list") {
-				b, err := evidence.ReadInode(f.n.Tree, ino, maxPackageList)
-				if total += len(b); err != nil || total > 4*maxPackageList {
-					continue
-				}
-				for l := range strings.Lines(string(b)) {
-					f.packaged[strings.TrimSuffix(l, "\n")] = true
-				}
-			}
+			f.packaged.read(f.n.Tree, nil, func(at string, err error) { f.n.gap(0, placeOf(nil, at), err) })
 		}
 	}
-	return f.packaged[p] || strings.HasPrefix(p, "/usr/") && f.packaged[strings.TrimPrefix(p, "/usr")]
+	return f.packaged
 }
 
 // alwaysWritten are logs that a running system writes to all the time.

@@ -31,7 +31,12 @@ func (t *teller) rpmSQLite(a *artifact) error {
 	if err != nil {
 		return fmt.Errorf("rpm's database: %w", err)
 	}
-	return t.rpmPackages(a, func(yield func(rpm.Package, error) bool) {
+	return t.rpmPackages(a, rpmRows(db))
+}
+
+// rpmRows are the packages of a database in SQLite.
+func rpmRows(db *sqlite.DB) iter.Seq2[rpm.Package, error] {
+	return func(yield func(rpm.Package, error) bool) {
 		for row, err := range db.Rows("Packages") {
 			var p rpm.Package
 			if err == nil {
@@ -42,7 +47,7 @@ func (t *teller) rpmSQLite(a *artifact) error {
 				return
 			}
 		}
-	})
+	}
 }
 
 func (t *teller) rpmPackages(a *artifact, packages iter.Seq2[rpm.Package, error]) error {

@@ -26,6 +26,7 @@ type Package struct {
 	Built                                                              time.Time
 	Signature                                                          bool // the header carries one
 	Offset                                                             int64
+	header                                                             []byte // as the database keeps it
 }
 
 // NEVRA is NAME-[EPOCH:]VERSION-RELEASE.ARCH, as rpm -qa prints it with an epoch.
@@ -75,27 +76,32 @@ const (
 // ParseHeader reads a header as databases keep it: the number of entries, the
 // length of the data, the entries, the data, all in network order.
 func ParseHeader(b []byte) (Package, error) {
-	p := Package{Epoch: -1}
+	p := Package{Epoch: -1, header: b}
+	err := eachEntry(b, func(tag, typ, _ uint32, data []byte) { p.entry(tag, typ, data) })
+	if err == nil && p.Name == "" {
+		err = fmt.Errorf("rpm header without a name: %w", evidence.ErrCorrupt)
+	}
+	return p, err
+}
+
+// eachEntry calls fn with each entry of a header and the data from its own on.
+func eachEntry(b []byte, fn func(tag, typ, count uint32, data []byte)) error {
 	if len(b) < 8 {
-		return p, fmt.Errorf("rpm header of %d bytes: %w", len(b), evidence.ErrCorrupt)
+		return fmt.Errorf("rpm header of %d bytes: %w", len(b), evidence.ErrCorrupt)
 	}
 	be := binary.BigEndian
 	entries, size := be.Uint32(b), be.Uint32(b[4:])
 	if entries == 0 || entries > maxIndex || size > maxHeader || uint64(len(b)) < 8+uint64(entries)*entrySize+uint64(size) {
-		return p, fmt.Errorf("rpm header of %d entries and %d bytes in %d: %w", entries, size, len(b), evidence.ErrCorrupt)
+		return fmt.Errorf("rpm header of %d entries and %d bytes in %d: %w", entries, size, len(b), evidence.ErrCorrupt)
 	}
 	index := b[8 : 8+entries*entrySize]
 	data := b[8+entries*entrySize:][:size]
 	for ; len(index) > 0; index = index[entrySize:] {
-		tag, typ, off := be.Uint32(index), be.Uint32(index[4:]), be.Uint32(index[8:])
-		if off < size {
-			p.entry(tag, typ, data[off:])
+		if off := be.Uint32(index[8:]); off < size {
+			fn(be.Uint32(index), be.Uint32(index[4:]), be.Uint32(index[12:]), data[off:])
 		}
 	}
-	if p.Name == "" {
-		return p, fmt.Errorf("rpm header without a name: %w", evidence.ErrCorrupt)
-	}
-	return p, nil
+	return nil
 }
 
 func (p *Package) entry(tag, typ uint32, data []byte) {

@@ -173,8 +173,14 @@ func FuzzPackages(f *testing.F) {
 	f.Add(buildNDB(headers(f)))
 	f.Add(headers(f)[0])
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if p, err := ParseHeader(b); err == nil && p.Name == "" {
+		p, err := ParseHeader(b)
+		if err == nil && p.Name == "" {
 			t.Error("no name")
+		}
+		for file, err := range p.Files() {
+			if err == nil && file.Path == "" {
+				t.Error("no path")
+			}
 		}
 		packages, err := Packages(bytes.NewReader(b), int64(len(b)))
 		if err != nil {
@@ -186,4 +192,67 @@ func FuzzPackages(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestFiles reads lists of files in both of rpm's forms, and with folders and texts missing.
+func TestFiles(t *testing.T) {
+	list := func(all ...string) []byte { return []byte(strings.Join(all, "\x00") + "\x00") }
+	words := func(all ...uint32) []byte {
+		var b []byte
+		for _, n := range all {
+			b = binary.BigEndian.AppendUint32(b, n)
+		}
+		return b
+	}
+	name := tagged{tagName, typeString, 1, list("p")}
+	for _, c := range []struct {
+		name    string
+		entries []tagged
+		want    string
+	}{
+		{"folders", []tagged{name, {tagBaseNames, typeStringArray, 2, list("ls", "a.conf")}, {tagDirNames, typeStringArray, 2, list("/usr/bin/", "/etc/")}, {tagDirIndexes, typeInt32, 2, words(0, 1)},
+			{tagFileDigests, typeStringArray, 2, list("aa", "bb")}, {tagFileFlags, typeInt32, 2, words(0, 1)}}, "/usr/bin/ls aa false|/etc/a.conf bb true"},
+		{"old", []tagged{name, {tagOldFileNames, typeStringArray, 1, list("/bin/sh")}}, "/bin/sh  false"},
+		{"no folder", []tagged{name, {tagBaseNames, typeStringArray, 1, list("ls")}, {tagDirNames, typeStringArray, 1, list("/")}, {tagDirIndexes, typeInt32, 1, words(7)}}, "corrupt"},
+		{"count of a liar", []tagged{name, {tagOldFileNames, typeStringArray, 1 << 31, list("/a")}}, "/a  false"},
+		{"wrong type", []tagged{name, {tagBaseNames, typeInt32, 4, words(1, 2, 3, 4)}}, ""},
+		{"none", []tagged{name}, ""},
+	} {
+		p, err := ParseHeader(headerOf(c.entries...))
+		if err != nil {
+			t.Fatal(c.name, err)
+		}
+		var got []string
+		for f, err := range p.Files() {
+			if errors.Is(err, evidence.ErrCorrupt) {
+				got = append(got, "corrupt")
+				continue
+			}
+			got = append(got, fmt.Sprintf("%s %s %v", f.Path, f.Digest, f.Config))
+		}
+		if s := strings.Join(got, "|"); s != c.want {
+			t.Errorf("%s: %q, want %q", c.name, s, c.want)
+		}
+	}
+}
+
+type tagged struct {
+	tag, typ, count uint32
+	data            []byte
+}
+
+func headerOf(entries ...tagged) []byte {
+	var index, data []byte
+	for _, e := range entries {
+		for len(data)%4 != 0 {
+			data = append(data, 0)
+		}
+		for _, n := range []uint32{e.tag, e.typ, uint32(len(data)), e.count} {
+			index = binary.BigEndian.AppendUint32(index, n)
+		}
+		data = append(data, e.data...)
+	}
+	out := binary.BigEndian.AppendUint32(nil, uint32(len(entries)))
+	out = binary.BigEndian.AppendUint32(out, uint32(len(data)))
+	return append(append(out, index...), data...)
 }

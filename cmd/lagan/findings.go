@@ -27,7 +27,7 @@ func (f *findFlags) add(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.rules, "rules", nil, "rules of your own: a YAML FILE or a folder of them, sigma rules too (repeatable)")
 	cmd.Flags().StringArrayVar(&f.indicators, "ioc", nil, "FILE of indicators, one a line: hashes, addresses, networks, domains, paths, names (repeatable)")
 	cmd.Flags().StringArrayVar(&f.with, "with", nil, "read FILE too: CloudTrail, GuardDuty, VPC flow or Kubernetes audit logs (repeatable)")
-	cmd.Flags().BoolVar(&f.noVerify, "no-verify", false, "don't compare images with their digests, which reads all of their layers")
+	cmd.Flags().BoolVar(&f.noVerify, "no-verify", false, "don't compare images with their digests and the node's programs with their packages, which reads all of them")
 	cmd.Flags().BoolVar(&f.noRecover, "no-recover", false, "don't look for traces of removed containers in journals and free space")
 	fileFlags(cmd, "rules", "ioc", "with")
 }
