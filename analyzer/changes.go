@@ -9,6 +9,7 @@ import (
 	"lagan/evidence"
 	"lagan/find"
 	"lagan/layers"
+	"lagan/overlay"
 	"lagan/runtimes"
 )
 
@@ -53,6 +54,9 @@ func (n *Node) Changes(ctx context.Context, c *Container, o ChangeOptions, fn fu
 		return n.everything(ctx, view, o, fn)
 	}
 	d := differ{n: n, c: c, view: view, base: &Tree{FS: base, Name: "image of " + view.Name}, o: o, fn: fn}
+	if layered, ok := view.FS.(*overlay.FS); ok {
+		d.holders = overlay.NewHolders(layered)
+	}
 	if o.Where != nil {
 		if d.match, err = n.matcher(view, o.Where, time.Time{}); err != nil {
 			return err
@@ -62,6 +66,7 @@ func (n *Node) Changes(ctx context.Context, c *Container, o ChangeOptions, fn fu
 	if o.ContainerIDs {
 		d.owner = n.ownersSeen(view)
 	}
+	d.listers()
 	for ch, err := range layers.Diff(base, view.FS, diffOptions(c)) {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -96,14 +101,22 @@ type differ struct {
 	// match and matchOld, where set, say which changes are told.
 	match, matchOld *matcher
 	owner           func(uid, gid uint32) (uint32, uint32)
+	holders         *overlay.Holders // of paths of the view; nil where it has no layers
+	now, old        lister
+	out             Change
+}
+
+// listers makes what reads the files of both sides into d.out.
+func (d *differ) listers() {
+	o := ListOptions{Hash: d.o.Hash, Sets: d.o.Sets}
+	keep := func(f File) error { d.out.File = f; return nil }
+	d.now = lister{n: d.n, t: d.view, o: o, fn: keep, match: d.match, owner: d.owner}
+	d.old = lister{n: d.n, t: d.base, o: o, fn: keep, match: d.matchOld, owner: d.owner}
 }
 
 func (d *differ) change(ch layers.Change) error {
-	out := Change{Kind: ch.Kind, Changed: ch.Changed}
-	now := lister{n: d.n, t: d.view, o: ListOptions{Hash: d.o.Hash, Sets: d.o.Sets}, fn: func(f File) error { out.File = f; return nil }}
-	old := lister{n: d.n, t: d.base, o: ListOptions{Hash: d.o.Hash, Sets: d.o.Sets}, fn: func(f File) error { out.File = f; return nil }}
-	now.match, old.match = d.match, d.matchOld
-	now.owner, old.owner = d.owner, d.owner
+	d.out = Change{Kind: ch.Kind, Changed: ch.Changed}
+	out, now, old := &d.out, &d.now, &d.old
 	// What podman diff calls deleted may be a new directory that hides one of a layer
 	// below, which the image had hidden too: the base has nothing there.
 	switch {
@@ -131,8 +144,12 @@ func (d *differ) change(ch layers.Change) error {
 			out.OldSHA256 = hex.EncodeToString(h.sha256)
 		}
 	}
-	out.Layers = d.n.layersOf(d.view, ch.Path)
-	return d.fn(out)
+	if d.holders != nil {
+		for _, k := range d.holders.Of(ch.Path) {
+			out.Layers = append(out.Layers, d.view.layers[k].name)
+		}
+	}
+	return d.fn(*out)
 }
 
 // whenDeleted looks in the upper layer for what hides the path: a whiteout in

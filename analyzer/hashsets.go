@@ -139,14 +139,11 @@ func (l *lister) hashContent(ino evidence.Ino) (contentHash, error) {
 	if r.Size() > maxHashed {
 		return contentHash{}, fmt.Errorf("%d bytes are too many to hash: %w", r.Size(), evidence.ErrUnsupported)
 	}
-	if l.buf == nil {
-		l.buf = make([]byte, hashBuffer)
-	}
 	writers := make([]io.Writer, len(sums))
 	for i, h := range sums {
 		writers[i] = h
 	}
-	if _, err := io.CopyBuffer(io.MultiWriter(writers...), onlyReader{r}, l.buf); err != nil {
+	if _, err := io.CopyBuffer(io.MultiWriter(writers...), onlyReader{r}, bufferFor(&l.buf, r.Size())); err != nil {
 		return contentHash{}, err
 	}
 	for i, h := range sums {

@@ -138,15 +138,23 @@ const hashBuffer = 1 << 20
 // claim 2^60 bytes, which no one could ever hash.
 const maxHashed = 1 << 44
 
+// bufferFor returns a buffer that is no larger than what a file needs, which is
+// made where the one at hand is too small.
+func bufferFor(buf *[]byte, size int64) []byte {
+	const least = 4 << 10
+	want := int(min(max(size, least), hashBuffer))
+	if len(*buf) < want {
+		*buf = make([]byte, max(want, min(2*len(*buf), hashBuffer)))
+	}
+	return *buf
+}
+
 func hashOf(r *io.SectionReader, sum hash.Hash, buf *[]byte) (string, error) {
 	if r.Size() > maxHashed {
 		return "", fmt.Errorf("%d bytes are too many to hash: %w", r.Size(), evidence.ErrUnsupported)
 	}
-	if *buf == nil {
-		*buf = make([]byte, hashBuffer)
-	}
 	sum.Reset()
-	if _, err := io.CopyBuffer(sum, onlyReader{r}, *buf); err != nil {
+	if _, err := io.CopyBuffer(sum, onlyReader{r}, bufferFor(buf, r.Size())); err != nil {
 		return "", err
 	}
 	return hex.EncodeToString(sum.Sum(nil)), nil

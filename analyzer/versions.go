@@ -133,20 +133,3 @@ func (n *Node) LayerTree(t *Tree, spec string) (*Tree, error) {
 	}
 	return nil, fmt.Errorf("%s has %d layers that begin with %q", t.Name, len(found), spec)
 }
-
-// layersOf names the layers that have something at a path, the uppermost first,
-// marks left out.
-func (n *Node) layersOf(t *Tree, path string) []string {
-	view, ok := t.FS.(*overlay.FS)
-	if !ok {
-		return nil
-	}
-	var out []string
-	for k, l := range view.Layers() {
-		_, info, _, err := n.inLayer(l, path)
-		if err == nil && !(info.Type == evidence.TypeChar && info.Major == 0 && info.Minor == 0) {
-			out = append(out, t.layers[k].name)
-		}
-	}
-	return out
-}

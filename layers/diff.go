@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"slices"
 	"strings"
@@ -97,6 +98,9 @@ type layered interface {
 	// layers, with all that is below; SameData that their content is.
 	Same(ino evidence.Ino, other evidence.FS, of evidence.Ino) bool
 	SameData(ino evidence.Ino, other evidence.FS, of evidence.Ino) bool
+	// Own gives the only names in which a directory can differ from one of
+	// another view, where that can be said without reading either.
+	Own(ino evidence.Ino, other evidence.FS, of evidence.Ino) ([]string, bool)
 	Origin(ino evidence.Ino) (layer int, of evidence.Ino, err error)
 	Opaque(ino evidence.Ino) bool
 }
@@ -201,6 +205,31 @@ func (d *differ) list(fsys evidence.FS, path string, ino evidence.Ino) []evidenc
 	return l
 }
 
+// entries returns what two directories have, as far as it can differ.
+func (d *differ) entries(path string, old, ino evidence.Ino) (was, is []evidence.Entry) {
+	if d.view != nil {
+		if names, ok := d.view.Own(ino, d.base, old); ok {
+			return d.lookup(d.base, path, old, names), d.lookup(d.cur, path, ino, names)
+		}
+	}
+	return d.list(d.base, path, old), d.list(d.cur, path, ino)
+}
+
+// lookup returns those of the names that a directory has.
+func (d *differ) lookup(fsys evidence.FS, path string, dir evidence.Ino, names []string) []evidence.Entry {
+	out := make([]evidence.Entry, 0, len(names))
+	for _, name := range names {
+		e, err := evidence.Lookup(fsys, dir, name)
+		switch {
+		case err == nil:
+			out = append(out, e)
+		case !errors.Is(err, fs.ErrNotExist):
+			d.fail(path+"/"+name, err)
+		}
+	}
+	return out
+}
+
 // root compares the two roots.
 func (d *differ) root() {
 	r := record{path: "/", ino: d.cur.Root(), old: d.base.Root(), kind: Modified}
@@ -231,7 +260,7 @@ func (d *differ) dir(path string, old, ino evidence.Ino, depth int) bool {
 	if !d.enter(path, ino, depth) {
 		return false
 	}
-	was, is := d.list(d.base, path, old), d.list(d.cur, path, ino)
+	was, is := d.entries(path, old, ino)
 	hides := d.o.Native && path != "" && d.opaque(ino)
 	changed := false
 	for len(was) > 0 || len(is) > 0 {

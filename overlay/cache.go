@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"errors"
 	"iter"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -27,6 +28,30 @@ type Cache struct {
 	used int
 	dirs map[cacheKey]*list.Element // of *cached
 	lru  list.List                  // most recent first
+	// asked counts how often a name was looked up in a directory that isn't kept.
+	asked map[cacheKey]uint8
+}
+
+const (
+	// worthListing is how many names are looked up one by one before a directory is listed.
+	worthListing = 4
+	// maxAsked bounds the directories whose lookups are counted.
+	maxAsked = 1 << 16
+)
+
+// worth counts a lookup, and says whether the directory is to be listed now:
+// layers that many containers share are asked for the same directories again.
+func (c *Cache) worth(k cacheKey) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.asked == nil || len(c.asked) >= maxAsked {
+		c.asked = make(map[cacheKey]uint8)
+	}
+	n := c.asked[k]
+	if n < math.MaxUint8 {
+		c.asked[k] = n + 1
+	}
+	return n+1 == worthListing
 }
 
 type cacheKey struct {
@@ -138,7 +163,13 @@ func readListing(seq iter.Seq2[evidence.Entry, error]) *listing {
 func (f *FS) find(dir Location, name string) (evidence.Entry, bool, error) {
 	fsys := f.layers[dir.Layer].FS
 	if f.keyed[dir.Layer] {
-		if c := f.cache.get(cacheKey{fs: fsys, ino: dir.Ino}); c != nil {
+		k := cacheKey{fs: fsys, ino: dir.Ino}
+		c := f.cache.get(k)
+		if c == nil && f.cache.worth(k) {
+			f.list(dir)
+			c = f.cache.get(k)
+		}
+		if c != nil {
 			e, ok := c.list.find(name)
 			return e, ok, errUnlessFound(ok, c.list.err)
 		}

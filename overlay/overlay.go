@@ -25,6 +25,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -321,6 +322,41 @@ func (f *FS) Same(ino evidence.Ino, other evidence.FS, of evidence.Ino) bool {
 		return f.sameInode(a.data, g, b.data)
 	}
 	return f.sameBelow(a.stack[0].Layer, g, b.stack[0].Layer)
+}
+
+// Own returns the names in the uppermost directory that a directory is made of,
+// sorted, where the rest of it is what other's directory is made of: only those
+// names can differ between the two. false where that isn't so.
+func (f *FS) Own(ino evidence.Ino, other evidence.FS, of evidence.Ino) ([]string, bool) {
+	g, ok := other.(*FS)
+	if !ok {
+		return nil, false
+	}
+	a, err := f.node(ino)
+	if err != nil {
+		return nil, false
+	}
+	b, err := g.node(of)
+	if err != nil || len(a.stack) != len(b.stack)+1 || a.problem != nil || b.problem != nil || a.metacopy || b.metacopy {
+		return nil, false
+	}
+	for i, l := range b.stack {
+		if !f.sameInode(a.stack[i+1], g, l) {
+			return nil, false
+		}
+	}
+	if !f.sameBelow(a.stack[1].Layer, g, b.stack[0].Layer) {
+		return nil, false
+	}
+	top := f.list(a.stack[0])
+	if top.err != nil {
+		return nil, false
+	}
+	names := make([]string, len(top.entries))
+	for i, e := range top.entries {
+		names[i] = e.Name
+	}
+	return slices.Compact(names), true
 }
 
 // SameData says whether two files have their content from one inode.

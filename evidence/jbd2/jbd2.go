@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"lagan/evidence"
@@ -44,6 +45,9 @@ type Log struct {
 	size     int64
 	replaced []replacement // by block
 	fastTags int           // tags up to the last valid tail
+
+	copyMu sync.Mutex
+	copies *window // that Read looks through
 }
 
 // replacement is one block of the filesystem and the block of the log that holds

@@ -80,9 +80,18 @@ func (l *Log) commitTimes() map[uint32]time.Time {
 	return times
 }
 
+// copiesAhead is how much of the log is read for one copy: neighbours are often
+// asked for next, but not all of them.
+const copiesAhead = 64 << 10
+
 // Read returns the content of a copy as the block held it.
 func (l *Log) Read(c Copy) ([]byte, error) {
-	b, err := newWindow(l.r, l.BlockSize).block(c.pos)
+	l.copyMu.Lock()
+	defer l.copyMu.Unlock()
+	if l.copies == nil {
+		l.copies = &window{r: l.r, bs: l.BlockSize, ahead: copiesAhead}
+	}
+	b, err := l.copies.block(c.pos)
 	if err != nil {
 		return nil, err
 	}

@@ -13,18 +13,19 @@ const readAhead = 256 << 10
 type window struct {
 	r     io.ReaderAt
 	bs    int
+	ahead int // what one read asks for
 	buf   []byte
 	first uint32 // block at buf[0]
 	n     uint32 // blocks in buf
 }
 
-func newWindow(r io.ReaderAt, bs int) *window { return &window{r: r, bs: bs} }
+func newWindow(r io.ReaderAt, bs int) *window { return &window{r: r, bs: bs, ahead: readAhead} }
 
 // block returns block i of the log. It is valid until the next call.
 func (w *window) block(i uint32) ([]byte, error) {
 	if i < w.first || i-w.first >= w.n {
 		if w.buf == nil {
-			w.buf = make([]byte, max(readAhead, w.bs))
+			w.buf = make([]byte, max(w.ahead, w.bs))
 		}
 		off := int64(i) * int64(w.bs)
 		n, err := w.r.ReadAt(w.buf, off)

@@ -108,12 +108,24 @@ func writeContainerd(n node) error {
 			if err := put(tx, []string{"v1", "snapshots", names[s.key]}, v); err != nil {
 				return err
 			}
-			if err := os.MkdirAll(filepath.Join(n.dir, snapshotter, "snapshots", fmt.Sprint(i+1), "fs"), 0o755); err != nil {
+			dir := fmt.Sprintf("%s/snapshots/%d/fs", snapshotter, i+1)
+			if err := os.MkdirAll(filepath.Join(n.dir, dir), 0o755); err != nil {
+				return err
+			}
+			if err := n.snapshotFiles(dir, i); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
+}
+
+// snapshotFiles fills the folder of the i-th snapshot: those of the images come first.
+func (n node) snapshotFiles(dir string, i int) error {
+	if of := n.images * n.layers; i >= of {
+		return n.upperFiles(dir, i-of)
+	}
+	return n.layerFiles(dir, i%n.layers)
 }
 
 func (n node) containerdImage(tx *bolt.Tx, i int) error {

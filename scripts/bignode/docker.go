@@ -60,6 +60,9 @@ func (n node) dockerLayers(image int) error {
 		if err := n.overlay2(cache, lower); err != nil {
 			return err
 		}
+		if err := n.layerFiles(dockerRoot+"/overlay2/"+cache+"/diff", l); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -116,5 +119,8 @@ func (n node) dockerContainer(i int) error {
 	if err := n.overlay2(mount+"-init", lower); err != nil {
 		return err
 	}
-	return n.overlay2(mount, append([]string{"l/" + short(mount+"-init")}, lower...))
+	if err := n.overlay2(mount, append([]string{"l/" + short(mount+"-init")}, lower...)); err != nil {
+		return err
+	}
+	return n.upperFiles(dockerRoot+"/overlay2/"+mount+"/diff", i)
 }

@@ -1,5 +1,5 @@
 // Bignode writes the data roots of a node with very many containers and images,
-// of the shape that containerd and dockerd give them, without the layers' files:
+// of the shape that containerd and dockerd give them, without the layers' files or with some:
 //
 //	go run ./scripts/bignode -o /tmp/big [-containers 5000] [-images 500] [-layers 10]
 //	mkfs.ext4 -d /tmp/big/docker big.img 2G
@@ -21,6 +21,7 @@ import (
 type node struct {
 	dir                        string
 	containers, images, layers int
+	files, changes             int // of each layer, of each container
 }
 
 func main() {
@@ -29,6 +30,8 @@ func main() {
 	flag.IntVar(&n.containers, "containers", 5000, "containers of each runtime")
 	flag.IntVar(&n.images, "images", 500, "images of each runtime")
 	flag.IntVar(&n.layers, "layers", 10, "layers of each image")
+	flag.IntVar(&n.files, "files", 0, "files of each layer")
+	flag.IntVar(&n.changes, "changes", 0, "files that each container changed")
 	flag.Parse()
 	if n.dir == "" {
 		flag.Usage()
