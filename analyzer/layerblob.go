@@ -197,7 +197,7 @@ func (n *Node) blobsOf(l runtimes.Layer) []layerBlob {
 			}
 		}
 		collect(n, runtimes.ContentStore.Contents, func(s Store, c runtimes.Content) {
-			if c.Digest == d && c.Kind == runtimes.ContentBlob {
+			if c.Digest == d && c.Kind == runtimes.ContentBlob && c.OnDisk >= 0 { // a record may outlive its blob
 				stored(s, d, c.Path)
 			}
 		})

@@ -133,7 +133,7 @@ func devmapperNode(t *testing.T, dir string) {
 	at, _ := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC).MarshalBinary()
 	chain := "sha256:" + strings.Repeat("1", 64)
 	const root, snapshotter = "var/lib/containerd/io.containerd.", "var/lib/containerd/io.containerd.snapshotter.v1.devmapper/"
-	for file, buckets := range map[string]map[string]map[string]string{
+	writeBolt(t, dir, map[string]map[string]map[string]string{
 		root + "metadata.v1.bolt/meta.db": {
 			"v1|ns|containers|c":                 {"snapshotter": "devmapper", "snapshotKey": "c", "createdat": string(at)},
 			"v1|ns|snapshots|devmapper|c":        {"name": "ns/2/c", "parent": chain},
@@ -146,7 +146,13 @@ func devmapperNode(t *testing.T, dir string) {
 		snapshotter + "pool.db": {
 			"devices": {"pool-snap-1": fmt.Sprintf(`{"device_id":11,"size":%d,"name":"pool-snap-1"}`, 4<<20), "pool-snap-2": fmt.Sprintf(`{"device_id":12,"size":%d,"name":"pool-snap-2"}`, 4<<20)},
 		},
-	} {
+	})
+}
+
+// writeBolt writes bolt databases: by file, by path of buckets.
+func writeBolt(t *testing.T, dir string, files map[string]map[string]map[string]string) {
+	t.Helper()
+	for file, buckets := range files {
 		name := filepath.Join(dir, file)
 		put(t, name, "")
 		os.Remove(name)

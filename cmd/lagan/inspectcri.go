@@ -15,8 +15,8 @@ import (
 // sandbox: k8s.io/cri-api, ContainerStatus and PodSandboxStatus, beside what
 // containerd's CRI plugin tells with verbose set (internal/cri/server).
 type criInspect struct {
-	Info   criInfo `json:"info"`
-	Status any     `json:"status"`
+	Info   any `json:"info"` // the runtime's own
+	Status any `json:"status"`
 }
 
 type criMetadata struct {
@@ -36,6 +36,7 @@ type criContainerStatus struct {
 	ExitCode    int               `json:"exitCode"`
 	Image       criImage          `json:"image"`
 	ImageRef    string            `json:"imageRef"`
+	ImageID     string            `json:"imageId"`
 	Reason      string            `json:"reason"`
 	Message     string            `json:"message"`
 	Labels      map[string]string `json:"labels"`
@@ -43,6 +44,8 @@ type criContainerStatus struct {
 	Mounts      []criMount        `json:"mounts"`
 	LogPath     string            `json:"logPath"`
 	Resources   *criResources     `json:"resources,omitempty"`
+	StopSignal  string            `json:"stopSignal,omitempty"`
+	User        *criUser          `json:"user,omitempty"`
 }
 
 type criResources struct {
@@ -74,6 +77,7 @@ type criMount struct {
 	ContainerPath     string            `json:"containerPath"`
 	GIDMappings       []json.RawMessage `json:"gidMappings"`
 	HostPath          string            `json:"hostPath"`
+	ImageSubPath      *string           `json:"imageSubPath,omitempty"` // CRI-O's
 	Propagation       string            `json:"propagation"`
 	ReadOnly          bool              `json:"readonly"`
 	RecursiveReadOnly bool              `json:"recursiveReadOnly"`
@@ -180,6 +184,9 @@ func criMode(n int) string { return criModes[min(max(n, 0), len(criModes)-1)] }
 var criPropagation = []string{"PROPAGATION_PRIVATE", "PROPAGATION_HOST_TO_CONTAINER", "PROPAGATION_BIDIRECTIONAL"}
 
 func newCRIInspect(n *analyzer.Node, c *analyzer.Container) *criInspect {
+	if c.Runtime == runtimes.CRIO {
+		return newCRIOInspect(n, c)
+	}
 	record := c.Records["cri/container"]
 	if c.Kind == runtimes.KindSandbox {
 		record = c.Records["cri/sandbox"]
@@ -198,8 +205,8 @@ func newCRIInspect(n *analyzer.Node, c *analyzer.Container) *criInspect {
 		Name string `json:"name"`
 	}
 	_ = json.Unmarshal(c.Records["runtime"], &run)
-	r := &criInspect{Info: criInfo{SandboxID: c.Pod.SandboxID, PID: c.PID, SnapshotKey: c.Snapshot, Snapshotter: c.Snapshotter,
-		RuntimeType: run.Name, Config: doc.Metadata.Config, RuntimeSpec: c.Spec}}
+	info := criInfo{SandboxID: c.Pod.SandboxID, PID: c.PID, SnapshotKey: c.Snapshot, Snapshotter: c.Snapshotter,
+		RuntimeType: run.Name, Config: doc.Metadata.Config, RuntimeSpec: c.Spec}
 	if cfg.Labels == nil {
 		cfg.Labels = c.Labels
 	}
@@ -207,13 +214,11 @@ func newCRIInspect(n *analyzer.Node, c *analyzer.Container) *criInspect {
 		cfg.Annotations = map[string]string{}
 	}
 	if c.Kind == runtimes.KindSandbox {
-		r.Info.SandboxID, r.Info.Image = "", c.Image
-		r.Info.CNIResult, r.Info.Sandbox = doc.Metadata.CNIResult, record
-		r.Status = criSandbox(c, &cfg, doc.Metadata.RuntimeHandler)
-		return r
+		info.SandboxID, info.Image = "", c.Image
+		info.CNIResult, info.Sandbox = doc.Metadata.CNIResult, record
+		return &criInspect{Info: info, Status: criSandbox(c, &cfg, doc.Metadata.RuntimeHandler)}
 	}
-	r.Status = criContainer(n, c, &cfg)
-	return r
+	return &criInspect{Info: info, Status: criContainer(n, c, &cfg)}
 }
 
 func criMeta(c *analyzer.Container) criMetadata {
