@@ -6,12 +6,12 @@ import (
 
 	"lagan/analyzer"
 	"lagan/runtimes"
-	"lagan/runtimes/kubernetes"
 )
 
 // Annotations of CRI-O's specifications beside those that containers' records
 // are made of: internal/annotations/internal.go of CRI-O.
 const (
+	crioAnnotations = "io.kubernetes.cri-o.Annotations"      // JSON text
 	crioVolumes     = "io.kubernetes.cri-o.Volumes"          // CRI's mounts, as JSON
 	crioNamespaces  = "io.kubernetes.cri-o.NamespaceOptions" // as JSON
 	crioImageRef    = "io.kubernetes.cri-o.ImageRef"         // the image's id
@@ -45,7 +45,7 @@ type criUser struct {
 func newCRIOInspect(n *analyzer.Node, c *analyzer.Container) *criInspect {
 	cfg := criConfig{Labels: c.Labels, Annotations: map[string]string{}}
 	ann := c.Annotations
-	_ = json.Unmarshal([]byte(ann[kubernetes.AnnotationCRIOAnnots]), &cfg.Annotations) // what isn't there leaves what is
+	_ = json.Unmarshal([]byte(ann[crioAnnotations]), &cfg.Annotations) // what isn't there leaves what is
 	_ = json.Unmarshal([]byte(ann[crioVolumes]), &cfg.Mounts)
 	_ = json.Unmarshal([]byte(ann[crioNamespaces]), &cfg.Linux.Security.Namespaces)
 	if cfg.Annotations == nil {
