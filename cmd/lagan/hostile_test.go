@@ -122,7 +122,7 @@ func TestHostileText(t *testing.T) {
 	id := hostileID[:12]
 	for _, args := range [][]string{
 		{"info", root}, {"containers", root}, {"containers", root, "--wide"}, {"images", root}, {"pods", root}, {"snapshots", root}, {"volumes", root},
-		{"networks", root}, {"tasks", root}, {"inspect", root, id}, {"inspect", root, id, "--docker"}, {"ls", root, id, "-R"}, {"ls", root, id, "/d"},
+		{"networks", root}, {"tasks", root}, {"swarm", root}, {"plugins", root}, {"builds", root}, {"inspect", root, id}, {"inspect", root, id, "--docker"}, {"ls", root, id, "-R"}, {"ls", root, id, "/d"},
 		{"ls", root, "@node", "-R"}, {"diff", root, id}, {"logs", root, id}, {"recover", root}, {"which", root, "/var/lib/docker/overlay2/" + hostileID + "/diff/d"},
 		{"timeline", root, "--format", "l2tcsv"}, {"timeline", root, "--format", "bodyfile"}, {"verify", root},
 	} {

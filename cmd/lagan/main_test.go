@@ -73,7 +73,7 @@ func TestJSON(t *testing.T) {
 	disk := fixtures.Disk(t, "docker-ext4")
 	for _, args := range [][]string{
 		{"info", disk}, {"containers", disk}, {"images", disk}, {"inspect", disk, "tomcat-prod"}, {"inspect", disk, "@image:tomcat:8.5.19"},
-		{"pods", disk}, {"snapshots", disk}, {"contents", disk}, {"volumes", disk}, {"networks", disk}, {"namespaces", disk}, {"tasks", disk},
+		{"pods", disk}, {"snapshots", disk}, {"contents", disk}, {"volumes", disk}, {"networks", disk}, {"namespaces", disk}, {"tasks", disk}, {"swarm", disk}, {"plugins", disk}, {"builds", disk},
 		{"ls", disk, "tomcat-prod", "/etc"}, {"diff", disk, "tomcat-prod"}, {"recover", disk},
 	} {
 		t.Run(args[0], func(t *testing.T) {

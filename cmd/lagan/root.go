@@ -140,7 +140,7 @@ func newRootCommand(u *ui) *cobra.Command {
 	}
 	cmd.AddCommand(
 		newInfoCommand(u), newContainersCommand(u), newImagesCommand(u), newInspectCommand(u),
-		newPodsCommand(u), newSnapshotsCommand(u), newContentsCommand(u), newVolumesCommand(u), newSecretsCommand(u), newNetworksCommand(u), newNamespacesCommand(u), newTasksCommand(u), newWhichCommand(u),
+		newPodsCommand(u), newSnapshotsCommand(u), newContentsCommand(u), newVolumesCommand(u), newSecretsCommand(u), newNetworksCommand(u), newNamespacesCommand(u), newTasksCommand(u), newSwarmCommand(u), newPluginsCommand(u), newBuildsCommand(u), newWhichCommand(u),
 		newLsCommand(u), newCatCommand(u), newFindCommand(u), newDiffCommand(u), newLogsCommand(u), newTimelineCommand(u), newRecoverCommand(u),
 		newVerifyCommand(u), newHistoryCommand(u), newExportCommand(u), newBundleCommand(u), newMountCommand(u), newBatchCommand(u), newVersionCommand(u), newCeCommand(u), newDeCommand(u), newManCommand(), newFindingsCommand(u), newReportCommand(u), newCheckpointCommand(u),
 	)

@@ -313,8 +313,8 @@ type keyValue struct {
 	value []byte
 }
 
-// bolt reads the values of one bucket, nil where the file isn't there.
-func (s *Store) bolt(file, bucket string, problem func(error)) ([]keyValue, error) {
+// openBolt opens a database of the store.
+func (s *Store) openBolt(file string, problem func(error)) (*boltdb.DB, error) {
 	ino, err := evidence.Resolve(s.fsys, s.node, file, true)
 	if err != nil {
 		return nil, err
@@ -323,7 +323,12 @@ func (s *Store) bolt(file, bucket string, problem func(error)) ([]keyValue, erro
 	if err != nil {
 		return nil, fmt.Errorf("opening: %w", err)
 	}
-	db, err := boltdb.Open(r, r.Size(), problem)
+	return boltdb.Open(r, r.Size(), problem)
+}
+
+// bolt reads the values of one bucket, nil where the file isn't there.
+func (s *Store) bolt(file, bucket string, problem func(error)) ([]keyValue, error) {
+	db, err := s.openBolt(file, problem)
 	if err != nil {
 		return nil, err
 	}

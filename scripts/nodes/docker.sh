@@ -24,7 +24,26 @@ quiet $C run -d --name again "${O[@]}" web:backup /bin/t w /again 1 r /opt/x/min
 printf 'FROM web:1\nENV A=1\nRUN ["/bin/t","w","/built","1","r","/www/new"]\nCOPY f /f\n' > /run/Dockerfile; mkdir -p /run/ctx; echo f > /run/ctx/f; cp /run/Dockerfile /run/ctx/
 DOCKER_BUILDKIT=${BUILDKIT:-0} quiet $C build -q --network none -t built:1 /run/ctx || echo "no build"
 quiet $C run -d --name built "${O[@]}" built:1 /bin/t s
-type more > /dev/null 2>&1 && more
+if [ -n "${SWARM:-}" ]; then # a manager of a swarm with two services, a plugin that isn't enabled
+	ip link add v0 type veth peer name v1; ip addr add 10.9.0.5/24 dev v0; ip link set v0 up; ip link set v1 up
+	quiet $C swarm init --advertise-addr 10.9.0.5
+	printf secret | quiet $C secret create token -; quiet $C network create -d overlay back
+	quiet $C service create -d --name svc --replicas 2 --label tier=web --secret token --network back web:1 /bin/t s
+	quiet $C service create -d --name host --mode global --network host web:1 /bin/t s
+	mkdir -p /run/plug/rootfs; cp "$HERE/t" /run/plug/rootfs/t
+	echo '{"description":"a plugin","entrypoint":["/t","s"],"interface":{"types":["docker.volumedriver/1.0"],"socket":"p.sock"},"network":{"type":"host"},"linux":{"capabilities":["CAP_SYS_ADMIN"]},"env":[{"name":"DEBUG","settable":["value"],"value":"0"}]}' > /run/plug/config.json
+	quiet $C plugin create acme/vol:1 /run/plug; sleep 8
+fi
 sleep 1; sync -f $R
 python3 "$HERE/truth.py" "$WORK/$NAME.truth.json" docker $C
+if [ -n "${SWARM:-}" ]; then
+	for x in nodes tasks services swarm plugins system/df; do curl -s --unix-socket /run/docker.sock "http://d/v1.41/$x" > "/run/${x#*/}.json"; done
+	python3 - "$WORK/$NAME.truth.json" > "$WORK/truth.new" <<-'END'
+		import json, sys
+		t, api = json.load(open(sys.argv[1])), lambda x: json.load(open('/run/%s.json' % x))
+		t.update(swarm={x: api(x) for x in ('nodes', 'tasks', 'services', 'swarm')}, plugins=api('plugins'), build_cache=api('df')['BuildCache'])
+		json.dump(t, sys.stdout)
+	END
+	mv "$WORK/truth.new" "$WORK/$NAME.truth.json"
+fi
 finish
