@@ -66,29 +66,57 @@ func TestRemnants(t *testing.T) {
 	}
 }
 
-// TestRemnantsOfMutants damages a database: nothing panics, and it ends.
+// TestRemnantsOfMutants damages a database, one page at a time: nothing panics, it
+// ends, and what was deleted on the pages that were left alone is found.
+// scripts/remnants -mutants has many more.
 func TestRemnantsOfMutants(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "db.sql")
-	sql := "PRAGMA secure_delete=OFF;\nCREATE TABLE A(ID TEXT PRIMARY KEY NOT NULL, Name TEXT, JSON TEXT NOT NULL);\n"
+	sql := "PRAGMA page_size=4096;\nPRAGMA secure_delete=OFF;\nCREATE TABLE A(ID TEXT PRIMARY KEY NOT NULL, Name TEXT, JSON TEXT NOT NULL);\n"
 	for i := range 30 {
-		sql += fmt.Sprintf("INSERT INTO A VALUES('%064x','n',  '{\"x\":\"%s\"}');\n", i, strings.Repeat("y", i*250))
+		sql += fmt.Sprintf("INSERT INTO A VALUES('%064x','n',  '{\"x\":\"%s\"}');\n", i, strings.Repeat("y", i*80))
 	}
 	run(t, name, sql+"DELETE FROM A WHERE rowid % 3 = 0;\n")
 	good, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	rnd := rand.New(rand.NewPCG(1, 9))
-	for range 15 {
-		raw := bytes.Clone(good)
-		for range 1 + rnd.IntN(40) {
-			raw[100+rnd.IntN(len(raw)-100)] = byte(rnd.Uint32())
-		}
+	const pageSize = 4096
+	rows := func(raw []byte) map[string]uint32 {
+		out := map[string]uint32{}
 		db, err := Open(bytes.NewReader(raw), nil, nil, nil)
 		if err != nil {
-			continue
+			return out
 		}
-		for range db.Remnants() {
+		for row, err := range db.Remnants() {
+			if err == nil {
+				out[fmt.Sprintf("%d %q", row.Page, row.Values)] = row.Page
+			}
 		}
+		return out
+	}
+	want := rows(good)
+	if len(want) < 10 {
+		t.Fatalf("%d rows were deleted and are found", len(want))
+	}
+	rnd := rand.New(rand.NewPCG(1, 9))
+	kept, possible := 0, 0
+	for range 40 {
+		raw := bytes.Clone(good)
+		page := 1 + rnd.IntN(len(raw)/pageSize-1) // all but the first, which says what the file is
+		for range 1 + rnd.IntN(40) {
+			raw[page*pageSize+rnd.IntN(pageSize)] = byte(rnd.Uint32())
+		}
+		got := rows(raw)
+		for row, on := range want {
+			if on != uint32(page+1) {
+				possible++
+				if _, ok := got[row]; ok {
+					kept++
+				}
+			}
+		}
+	}
+	if kept*100 < possible*95 {
+		t.Errorf("%d of %d rows on untouched pages, less than 95 %%", kept, possible)
 	}
 }

@@ -7,7 +7,8 @@
 //	go run ./scripts/remnants [-rounds 50] [-real] [-mutants 10000]
 //
 // -real lets a containerd of this machine do it, through ctr. -mutants damages one
-// page each of so many copies of a meta.db and counts what is still found.
+// page each of so many copies, half of a meta.db and half of a db.sql that sqlite3
+// makes, and counts what is still found.
 package main
 
 import (
