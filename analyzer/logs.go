@@ -97,7 +97,11 @@ func (n *Node) logSets(c *Container) []logSet {
 				return
 			}
 		}
-		if tree, files := n.rotated(c, base); len(files) > 0 {
+		tree, files := n.rotated(c, base)
+		if len(files) == 0 && c.Removed {
+			tree, files = n.deletedLogs(base)
+		}
+		if len(files) > 0 {
 			sets = append(sets, logSet{form, tree, files})
 		}
 	}

@@ -45,11 +45,15 @@ func (n *Node) SelectRecovered(ctx context.Context, spec string) ([]*RecoveredFi
 // RecoveredTree makes a tree of deleted files that have content, so that they
 // can be written as any tree. A name that several have is told apart by the
 // inode's number; files without a name lie in the folder "nameless".
-func (n *Node) RecoveredTree(files []*RecoveredFile) *Tree {
+func (n *Node) RecoveredTree(files []*RecoveredFile) *Tree { return recoveredTreeOf(files, hasContent) }
+
+func hasContent(f *RecoveredFile) bool { return f.Content != nil || f.Target != "" }
+
+func recoveredTreeOf(files []*RecoveredFile, wanted func(*RecoveredFile) bool) *Tree {
 	t := &recoveredTree{}
 	t.root = t.folder("")
 	for _, f := range files {
-		if f.Content == nil && f.Target == "" {
+		if !wanted(f) {
 			continue
 		}
 		path := f.Path
@@ -135,9 +139,10 @@ func (t *recoveredTree) Stat(ino evidence.Ino) (evidence.Info, error) {
 	}
 	info := n.file.Info
 	info.Nlink = 1
-	if n.file.Content != nil {
+	switch {
+	case n.file.Content != nil:
 		info.Type, info.Size = evidence.TypeFile, n.file.Content.Size()
-	} else {
+	case n.file.Target != "":
 		info.Type = evidence.TypeSymlink
 	}
 	return info, nil

@@ -138,3 +138,37 @@ func TestRecoveredFilesOfFixtures(t *testing.T) {
 		t.Errorf("%d whole documents, %v", whole, err)
 	}
 }
+
+// TestRemovedViews: of removed containers what is left can be read as of living ones.
+func TestRemovedViews(t *testing.T) {
+	for _, d := range []struct {
+		disk, name string
+		changes    []string // of docker diff's kind
+		image      string   // a file of its image
+	}{
+		{"docker-ext4", "gone", []string{"A opt/gone-marker"}, "/docker-entrypoint.sh"},
+		{"podman-ext4", "nginx-working-container", []string{"A built", "D etc/debian_version"}, "/docker-entrypoint.sh"},
+		{"podman-ext4", "gone", nil, "/usr/local/etc/redis.conf"},
+	} {
+		n, _ := removedFrom(t, d.disk)
+		c, err := n.FindContainer(d.name)
+		if err != nil {
+			t.Errorf("%s: %v", d.disk, err)
+			continue
+		}
+		tree, err := n.View(c)
+		if err != nil {
+			t.Errorf("%s, %s: %v", d.disk, d.name, err)
+			continue
+		}
+		if _, err := evidence.Resolve(tree.FS, tree.FS.Root(), d.image, false); err != nil {
+			t.Errorf("%s, %s: %v", d.disk, d.name, err)
+		}
+		for _, change := range d.changes {
+			_, err := evidence.Resolve(tree.FS, tree.FS.Root(), "/"+change[2:], false)
+			if (err == nil) != (change[0] == 'A') {
+				t.Errorf("%s, %s: %s: %v", d.disk, d.name, change, err)
+			}
+		}
+	}
+}

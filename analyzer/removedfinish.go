@@ -44,6 +44,7 @@ func (c *removedCollector) finish() []*Removed {
 				m.Container.Snapshot, m.Container.Rootfs = mount.id, d.RemovedRootfs(mount.driver, mount.id, mount.parent)
 			}
 		}
+		c.lowerOf(m.Container)
 	}
 	slices.SortStableFunc(out, func(a, b *Removed) int {
 		return cmp.Or(cmp.Compare(objectRank[a.Object], objectRank[b.Object]), cmp.Compare(a.Runtime, b.Runtime), cmp.Compare(a.Namespace, b.Namespace),

@@ -2,13 +2,10 @@ package analyzer
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
-	"maps"
 	"path"
 	"regexp"
 	"slices"
-	"strings"
 	"time"
 
 	"lagan/evidence"
@@ -89,6 +86,7 @@ func (c *removedCollector) fromLayers(files []*RecoveredFile) error {
 		}
 		return m != nil
 	})
+	all = c.adopt(all)
 	for _, l := range all {
 		if m := c.sameSnapshot(l); m != nil {
 			m.take(l.store, l.remnant())
@@ -189,95 +187,65 @@ func (l *goneLayer) remnant() runtimes.Remnant {
 		Snapshot: &runtimes.Snapshot{Runtime: l.store.Runtime(), Snapshotter: l.driver, StorePath: l.store.Path(), ID: l.id, Dir: l.dir, Size: -1, Inodes: -1, Kind: "unknown"}}
 }
 
-// images tells of an image for each collection of garbage that took layers and
-// blobs of one store.
-func (c *removedCollector) images(layers []*goneLayer, blobs []goneBlob) {
-	for len(layers) > 0 {
-		n := 1
-		for n < len(layers) && layers[n].gone.Sub(layers[n-1].gone) <= sameRemoval {
-			n++
+// adopt finds the folders of the containers whose records don't name theirs: the
+// runtime makes a container's layer in the moment in which it notes the container. It
+// returns the layers that are left. Where more than one may be meant, none is.
+func (c *removedCollector) adopt(layers []*goneLayer) []*goneLayer {
+	owned := map[*goneLayer]bool{}
+	for _, m := range c.all {
+		if m.Object != runtimes.ObjectContainer || m.Container == nil || m.Container.Rootfs.Upper.Dir != "" || m.Container.Created.IsZero() || c.mounts[m.ID].id != "" {
+			continue
 		}
-		byStore := map[string][]*goneLayer{}
-		for _, l := range layers[:n] {
-			if len(l.files) > 0 { // others are made and dropped while images are unpacked and compared
-				byStore[l.store.Path()] = append(byStore[l.store.Path()], l)
+		var mine []*goneLayer
+		for _, l := range layers {
+			if l.store.Path() == m.Container.StorePath && !l.first.IsZero() && l.first.Sub(m.Container.Created).Abs() <= madeTogether {
+				mine = append(mine, l)
 			}
 		}
-		layers = layers[n:]
-		for _, store := range slices.Sorted(maps.Keys(byStore)) {
-			c.image(byStore[store], blobs)
+		if len(mine) != 1 || owned[mine[0]] || c.twins(m) {
+			continue
 		}
+		l := mine[0]
+		owned[l] = true
+		inside := "/diff"
+		if l.store.Runtime() == runtimes.Containerd {
+			inside = "/fs"
+		}
+		m.Container.Snapshot = cmp.Or(m.Container.Snapshot, l.id)
+		m.Container.Rootfs = runtimes.Rootfs{Kind: runtimes.RootfsOverlay, Upper: runtimes.Layer{Dir: l.dir + inside, ID: l.id, Key: l.id, Size: -1}}
+		r := l.remnant()
+		r.Object, r.ID, r.Snapshot, r.Sure, r.Note = runtimes.ObjectContainer, m.ID, nil, runtimes.Likely, "the only folder of a layer that was made when the container was"
+		m.take(m.store, r)
 	}
+	return slices.DeleteFunc(layers, func(l *goneLayer) bool { return owned[l] })
 }
 
-// image tells of an image by its layers and the blobs that went with them.
-func (c *removedCollector) image(layers []*goneLayer, blobs []goneBlob) {
-	first, last := layers[0].gone.Add(-sameRemoval), layers[len(layers)-1].gone.Add(sameRemoval)
-	var digests, ids, files []string
-	for _, b := range blobs {
-		if b.store.Path() == layers[0].store.Path() && !b.gone.Before(first) && !b.gone.After(last) && !slices.Contains(digests, b.digest) {
-			digests = append(digests, b.digest)
+// madeTogether is the time within which a container's layer and its record are made.
+const madeTogether = time.Second / 4
+
+// twins says whether another removed container was made at the same time.
+func (c *removedCollector) twins(m *Removed) bool {
+	for _, o := range c.all {
+		if o != m && o.Container != nil && o.StorePath == m.StorePath && !o.Container.Created.IsZero() && o.Container.Created.Sub(m.Container.Created).Abs() <= 2*madeTogether {
+			return true
 		}
 	}
-	if len(digests) == 0 {
+	return false
+}
+
+// lowerOf gives a removed container the layers of its image, where that is there
+// still and nothing else says what it stood on.
+func (c *removedCollector) lowerOf(m *Container) {
+	if m.Rootfs.Upper.Dir == "" || len(m.Rootfs.Lower) > 0 {
 		return
 	}
-	r := layers[0].remnant()
-	for _, l := range layers {
-		ids = append(ids, l.id)
-		files = append(files, l.files...)
-		if !l.first.IsZero() && l.first.Before(r.Existed) {
-			r.Existed = l.first
+	for _, i := range c.n.Images() {
+		if i.StorePath != m.StorePath || i.Rootfs.Kind != runtimes.RootfsOverlay || m.ImageID != i.ID && (m.ImageID != "" || !slices.Contains(i.Names, m.Image)) {
+			continue
 		}
-	}
-	slices.Sort(digests)
-	r.Object, r.Snapshot, r.ID = runtimes.ObjectImage, nil, layers[0].driver+"/"+strings.Join(ids, ",")
-	r.Image = &runtimes.Image{Runtime: r.Runtime, StorePath: r.StorePath, Size: -1}
-	r.Gone, r.Sure, r.Place = endOf(layers[len(layers)-1].gone), runtimes.Likely, "deleted folders and blobs"
-	r.Note = fmt.Sprintf("%d layers and %d blobs went within seconds of each other: an image was removed; its name is not known by this", len(ids), len(digests))
-	r.Files, r.Blobs = files[:min(len(files), maxLayerFiles)], digests
-	for _, d := range digests { // containerd notes of each blob where it came from
-		if b := c.by[c.key(&runtimes.Remnant{Object: runtimes.ObjectContent, StorePath: r.StorePath, ID: d})]; b != nil && r.Name == "" {
-			r.Name = b.best("name")
-		}
-	}
-	if m := c.imageOf(r.StorePath, digests); m != nil {
-		r.ID, r.Image = m.ID, nil
-		m.take(layers[0].store, r)
+		upper := m.Rootfs.Upper
+		m.Rootfs = i.Rootfs
+		m.Rootfs.Upper = upper
 		return
 	}
-	c.add(layers[0].store, r)
-}
-
-// imageOf finds the removed image whose manifest or configuration is among the blobs.
-func (c *removedCollector) imageOf(store string, digests []string) *Removed {
-	for _, m := range c.all {
-		if m.Object == runtimes.ObjectImage && m.StorePath == store && m.Image != nil && (slices.Contains(digests, m.Image.ID) || slices.Contains(digests, m.Image.Digest)) {
-			return m
-		}
-	}
-	return nil
-}
-
-// sameSnapshot finds the removed snapshot that had a folder, where its database tells of it.
-func (c *removedCollector) sameSnapshot(l *goneLayer) *Removed {
-	for _, m := range c.all {
-		if s := m.Snapshot; m.Object == runtimes.ObjectSnapshot && s != nil && m.StorePath == l.store.Path() && s.Snapshotter == l.driver && s.ID == l.id {
-			return m
-		}
-	}
-	return nil
-}
-
-// imageEnv lists what an image sets in the environment, apart from PATH: versions
-// of what it was made for stand there.
-func imageEnv(i *runtimes.Image) []string {
-	var doc struct {
-		Config struct{ Env []string } `json:"config"`
-	}
-	if len(i.Config) == 0 || json.Unmarshal(i.Config, &doc) != nil {
-		return nil
-	}
-	env := slices.DeleteFunc(doc.Config.Env, func(v string) bool { return strings.HasPrefix(v, "PATH=") })
-	return env[:min(len(env), maxLayerFiles)]
 }

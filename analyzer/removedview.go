@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"path"
 	"strings"
 
 	"lagan/evidence"
@@ -30,7 +31,7 @@ func (n *Node) removedView(c *Container) (*Tree, error) {
 	}
 	var inside []*RecoveredFile
 	for _, f := range files {
-		if rest, ok := strings.CutPrefix(f.Path, strings.TrimSuffix(dir, "/")+"/"); ok && (f.Content != nil || f.Target != "") {
+		if rest, ok := strings.CutPrefix(f.Path, strings.TrimSuffix(dir, "/")+"/"); ok && (f.Content != nil || f.Target != "" || whiteout(f)) {
 			one := *f
 			one.Path = "/" + rest
 			inside = append(inside, &one)
@@ -39,7 +40,7 @@ func (n *Node) removedView(c *Container) (*Tree, error) {
 	if len(inside) == 0 && len(c.Rootfs.Lower) == 0 {
 		return nil, errors.New("none of its files is left")
 	}
-	upper := n.RecoveredTree(inside)
+	upper := recoveredTreeOf(inside, func(f *RecoveredFile) bool { return hasContent(f) || whiteout(f) })
 	layers := []overlay.Layer{{FS: upper.FS, Root: upper.Root(), Name: dir}}
 	names := []layerName{nameLayer(runtimes.Layer{Dir: dir}, true)}
 	for _, l := range c.Rootfs.Lower {
@@ -57,4 +58,35 @@ func (n *Node) removedView(c *Container) (*Tree, error) {
 		return nil, err
 	}
 	return &Tree{FS: merged, Name: c.DisplayName(), Container: c, layers: names}, nil
+}
+
+// whiteout says whether a deleted file hid one of the layers below: overlayfs marks
+// that with a device 0:0.
+func whiteout(f *RecoveredFile) bool {
+	return f.Info.Type == evidence.TypeChar && f.Info.Major == 0 && f.Info.Minor == 0
+}
+
+// deletedLogs finds a removed container's log, and what rotation made of it, among
+// the deleted files.
+func (n *Node) deletedLogs(base string) (evidence.FS, []logFile) {
+	all, err := n.recoveredFiles(context.Background())
+	if err != nil {
+		return nil, nil
+	}
+	dir := path.Dir(base)
+	var beside []*RecoveredFile
+	for _, f := range all {
+		if path.Dir(f.Path) == dir && f.Content != nil && (f.State == evidence.ContentWhole || f.State == evidence.ContentUnproven) {
+			beside = append(beside, f)
+		}
+	}
+	if len(beside) == 0 {
+		return nil, nil
+	}
+	tree := n.RecoveredTree(beside)
+	ino, err := evidence.Resolve(tree.FS, tree.FS.Root(), dir, false)
+	if err != nil {
+		return nil, nil
+	}
+	return tree.FS, n.rotatedIn(tree.FS, ino, base)
 }

@@ -20,26 +20,42 @@ type upperDir struct {
 // no whiteout marks them, but the filesystem's own structures have traces. The
 // node's deleted files are told where they are asked for (removed).
 func (t *teller) recovered() error {
-	uppers := t.upperDirs()
-	if len(uppers) == 0 {
-		return nil
-	}
-	files, err := t.n.recoveredFiles(t.ctx)
+	files, owners, err := t.deletedByContainers()
 	if err != nil {
 		return err
 	}
-	newest := newestOf(files)
 	for _, f := range files {
-		if newest[oldPath{f.Volume, f.Ino, f.Path}] != f {
-			continue // what the number was used for before had another name
-		}
-		if u := upperOf(uppers, f.Path); u != nil {
+		if u := owners[f]; u != nil {
 			if err := t.recoveredFile(f, u); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// deletedByContainers lists the deleted files, with the containers whose own folder
+// they lay in: those are told as theirs, and not as the node's too.
+func (t *teller) deletedByContainers() ([]*RecoveredFile, map[*RecoveredFile]*upperDir, error) {
+	uppers := t.upperDirs()
+	if len(uppers) == 0 {
+		return nil, nil, nil
+	}
+	files, err := t.n.recoveredFiles(t.ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	owners := map[*RecoveredFile]*upperDir{}
+	newest := newestOf(files)
+	for _, f := range files {
+		if newest[oldPath{f.Volume, f.Ino, f.Path}] != f {
+			continue // what the number was used for before had another name
+		}
+		if u := upperOf(uppers, f.Path); u != nil {
+			owners[f] = u
+		}
+	}
+	return files, owners, nil
 }
 
 // upperOf finds the folder that a path lies in, nil where none is a container's.

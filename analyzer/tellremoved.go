@@ -35,7 +35,16 @@ func (t *teller) removed() error {
 	if t.o.Scope == ScopeContainers || len(t.o.Containers) > 0 {
 		return nil
 	}
-	return t.n.Recovered(t.ctx, t.deletedFile)
+	_, owners, err := t.deletedByContainers()
+	if err != nil {
+		return err
+	}
+	return t.n.Recovered(t.ctx, func(f *RecoveredFile) error {
+		if owners[f] != nil {
+			return nil
+		}
+		return t.deletedFile(f)
+	})
 }
 
 // gone tells by when a removed container was no more.
