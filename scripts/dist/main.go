@@ -6,7 +6,7 @@
 // trimmed, every time is the commit's, archives are written here in a fixed
 // order. Two runs give the same bytes, on any machine with the same Go.
 //
-//	go run ./scripts/dist -o dist [-version 1.2.3]
+//	go run ./scripts/dist -o dist [-version 1.2.3] [-platforms linux-amd64]
 package main
 
 import (
@@ -46,7 +46,14 @@ func main() {
 	log.SetFlags(0)
 	out := flag.String("o", "dist", "the folder to write, which must not be there")
 	version := flag.String("version", "", "the version; by default of the commit's tag, else 0.0.0-dev and the commit")
+	only := flag.String("platforms", "", "those to build for, such as linux-amd64,linux-arm64; by default all")
 	flag.Parse()
+	if *only != "" {
+		platforms = slices.DeleteFunc(platforms, func(p platform) bool { return !slices.Contains(strings.Split(*only, ","), p.String()) })
+	}
+	if len(platforms) == 0 {
+		log.Fatalf("dist: no platform is called %q", *only)
+	}
 	if err := build(*out, *version); err != nil {
 		log.Fatal("dist: ", err)
 	}
