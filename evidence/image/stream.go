@@ -18,8 +18,9 @@ import (
 // writes, which is also the most that zstd itself unpacks unless told to.
 const maxWindow = 256 << 20
 
-// readAhead is the size of the reads of a compressed file.
-const readAhead = 256 << 10
+// readAhead is the size of the reads of a compressed file: what a decoder holds and
+// has not unpacked yet counts as read, and a bomb is known by what was read.
+const readAhead = 128 << 10
 
 // openZstd unpacks zstd frames and passes over skippable ones.
 func openZstd(src *source, _ Options) (io.ReadCloser, error) {
