@@ -48,12 +48,15 @@ func trapDisk(t *testing.T) string {
 		}
 	}
 	write("var/lib/docker/overlay2/"+hostileID+"/lower", []byte("l/ABCDEFGHIJKLMNOPQRSTUVWXYZ:../../../../etc:/etc:"+strings.Repeat("l/A:", 300)))
+	for name, content := range logBombs(t) {
+		write(name, content)
+	}
 	write("huge", []byte("x"))
 	write("deep/a/b/c", []byte("x"))
 	bombRoot(t, write)
 	write("var/lib/containerd/io.containerd.metadata.v1.bolt/meta.db", selfPointing())
 	image := filepath.Join(t.TempDir(), "trap.img")
-	if out, err := exec.Command("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal,^metadata_csum", "-d", root, image, "64M").CombinedOutput(); err != nil {
+	if out, err := exec.Command("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal,^metadata_csum", "-d", root, image, "256M").CombinedOutput(); err != nil {
 		t.Fatalf("mke2fs: %v: %s", err, out)
 	}
 	edit := exec.Command("debugfs", "-w", "-f", "-", image)
