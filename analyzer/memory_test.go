@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"lagan/evidence"
+	"lagan/internal/needs"
 )
 
 // testFilesystem is a kind that a test adds: its magic is a name.
@@ -47,9 +48,7 @@ func endless(r io.ReaderAt) error {
 // TestMaxMemory has readers that would take all memory: they are gaps, and the
 // other volume is read.
 func TestMaxMemory(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes hundreds of mebibytes")
-	}
+	needs.Time(t) // and hundreds of mebibytes
 	for name, read := range map[string]func(io.ReaderAt) error{"hungry": hungry, "endless": endless} {
 		t.Run(name, func(t *testing.T) {
 			bad := make([]byte, 1<<20)

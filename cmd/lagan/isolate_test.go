@@ -15,6 +15,7 @@ import (
 	"lagan/analyzer"
 	"lagan/evidence"
 	"lagan/fixtures"
+	"lagan/internal/needs"
 )
 
 // misbehaving are decoders that no evidence should meet, by the magic of their
@@ -126,6 +127,7 @@ func separately(t *testing.T, args ...string) (stdout, stderr string, code int) 
 // TestIsolate has readers that no process survives: the process dies, and the
 // next one does all but what killed it.
 func TestIsolate(t *testing.T) {
+	needs.Time(t)
 	docker := fixtures.Disk(t, "docker-ext4")
 	want, _, _ := separately(t, "containers", docker, "-O", "csv")
 	for magic, why := range map[string]string{
@@ -146,6 +148,7 @@ func TestIsolate(t *testing.T) {
 
 // TestIsolateKeepsOutput runs what ends well in a child: the same bytes, the same status.
 func TestIsolateKeepsOutput(t *testing.T) {
+	needs.Time(t)
 	docker := fixtures.Disk(t, "docker-ext4")
 	for _, args := range [][]string{{"containers", docker, "-O", "json"}, {"cat", docker, "@node", "/none"}, {"ls", docker, "none"}, {"containers", docker, "--jobs", "-1"}} {
 		want, wantSaid, wantCode := separately(t, args...)
@@ -162,6 +165,7 @@ func TestIsolateKeepsOutput(t *testing.T) {
 // TestDecoderEscapes has a decoder try to leave the evidence, in every way that
 // evidence is opened.
 func TestDecoderEscapes(t *testing.T) {
+	needs.Time(t)
 	bad := badDisk(t, "MAGIC-ESCAPE")
 	for _, args := range [][]string{{"containers", bad, "--disk", fixtures.Disk(t, "docker-ext4")}, {"containers", bad, "--isolate", "--disk", fixtures.Disk(t, "docker-ext4")}, {"info", bad}} {
 		if _, said, _ := separately(t, args...); !strings.Contains(said, "tried to escape: []") {
@@ -185,6 +189,7 @@ func TestMaxMemoryFlag(t *testing.T) {
 // TestBatchIsolates has one snapshot's reader die: the rest of that snapshot and
 // all of the others are done.
 func TestBatchIsolates(t *testing.T) {
+	needs.Time(t)
 	docker := fixtures.Disk(t, "docker-ext4")
 	dir := t.TempDir()
 	manifest := filepath.Join(dir, "manifest.csv")

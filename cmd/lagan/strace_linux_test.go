@@ -1,0 +1,107 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"lagan/fixtures"
+	"lagan/internal/needs"
+)
+
+// The calls of a trace, as strace writes them.
+var (
+	openCall = regexp.MustCompile(`open(?:at2?)?\((?:AT_FDCWD|\d+), "([^"]*)", (?:\{flags=)?([A-Z_|]+)`)
+	network  = regexp.MustCompile(`\b(socket|socketpair|connect|bind|listen|accept4?|sendto|sendmsg|recvfrom|recvmsg)\(`)
+	execCall = regexp.MustCompile(`\bexecve(at)?\(`)
+	changes  = regexp.MustCompile(`\b(?:unlink|unlinkat|rename|renameat2?|mkdir|mkdirat|link|linkat|symlink|symlinkat|chmod|fchmodat2?|chown|lchown|fchownat|truncate|utimensat|setxattr)\(.*`)
+)
+
+// ofRuntime are the files that Go's own runtime looks at when a program begins,
+// and what the confinement asks of the kernel.
+var ofRuntime = []string{"/sys/kernel/mm/transparent_hugepage/", "/sys/fs/cgroup/", "/proc/self/", "/proc/sys/", "/etc/localtime", "/usr/share/zoneinfo/", "/dev/null"}
+
+// TestSystemCalls follows a timeline call by call: the evidence is opened for
+// reading alone, nothing is started, nothing is sent, and nothing is opened or
+// changed but evidence, output, spool and what Go's runtime looks at.
+func TestSystemCalls(t *testing.T) {
+	needs.Tool(t, "strace")
+	dir := t.TempDir()
+	program, trace, spool, out := filepath.Join(dir, "lagan"), filepath.Join(dir, "trace"), filepath.Join(dir, "spool"), filepath.Join(dir, "out")
+	for _, d := range []string{spool, out} {
+		if err := os.Mkdir(d, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	build := exec.Command("go", "build", "-o", program, ".") // as it is given out: a build with cgo opens its libraries
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if b, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("building: %v: %s", err, b)
+	}
+	for name, disk := range map[string]string{"raw": fixtures.Disk(t, "docker-ext4"), "packed": fixtures.Path("podman-ext4.img.zst")} {
+		t.Run(name, func(t *testing.T) {
+			cmd := exec.Command("strace", "-f", "-qq", "-s", "4096", "-e", "trace=%file,%network,%process", "-o", trace, program, "timeline", disk, "-o", filepath.Join(out, "t.jsonl"), "--temp", spool)
+			if b, err := cmd.CombinedOutput(); err != nil {
+				if strings.Contains(string(b), "ptrace") {
+					t.Skipf("no process can be traced here: %s", b)
+				}
+				t.Fatalf("%v: %s", err, b)
+			}
+			b, err := os.ReadFile(trace)
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkTrace(t, string(b), disk, []string{spool, out})
+		})
+	}
+}
+
+// checkTrace looks at each call of a trace.
+func checkTrace(t *testing.T, trace, disk string, writable []string) {
+	execs, opened := 0, false
+	for line := range strings.Lines(trace) {
+		refused := strings.Contains(line, " = -1 ")
+		if execCall.MatchString(line) {
+			execs++
+		}
+		if network.MatchString(line) {
+			t.Errorf("a network call: %s", line)
+		}
+		if m := changes.FindString(line); m != "" && !refused && !below(m, writable) {
+			t.Errorf("a change elsewhere: %s", line)
+		}
+		m := openCall.FindStringSubmatch(line)
+		if m == nil || refused {
+			continue
+		}
+		path, writes := m[1], strings.Contains(m[2], "O_WRONLY") || strings.Contains(m[2], "O_RDWR") || strings.Contains(m[2], "O_CREAT")
+		switch {
+		case path == disk:
+			opened = true
+			if writes {
+				t.Errorf("the evidence was opened for writing: %s", line)
+			}
+		case strings.Contains(m[2], "O_PATH") && !writes: // a rule of Landlock: the file isn't opened
+		case below(path, writable):
+		case (path == filepath.Dir(disk) || below(path, ofRuntime)) && !writes: // the folder: what else the evidence may be made of
+		default:
+			t.Errorf("opened: %s", line)
+		}
+	}
+	if execs != 1 || !opened {
+		t.Errorf("%d programs were started, the evidence was opened: %v", execs, opened)
+	}
+}
+
+// below says whether text names something in one of the folders.
+func below(text string, dirs []string) bool {
+	for _, d := range dirs {
+		if strings.HasPrefix(text, d) || strings.Contains(text, `"`+d) {
+			return true
+		}
+	}
+	return false
+}
