@@ -74,7 +74,11 @@ func (c *removedCollector) fromLogs(ctx context.Context) error {
 			at = when
 			break
 		}
-		for _, m := range c.mentionsIn(body) {
+		mentions := c.mentionsIn(body)
+		if m, ok := c.loggedBy(r.Kind(), &x); ok {
+			mentions = append(mentions, m)
+		}
+		for _, m := range mentions {
 			m.Existed, m.Source = at, x.Text(timeline.FieldFilename)
 			k := m.ID + "\x00" + m.Note + "\x00" + m.Source
 			old := found[k]
@@ -137,6 +141,23 @@ func (c *removedCollector) runtimeStore(name runtimes.Name) Store {
 	}
 	return found
 }
+
+// loggedBy finds the container that an entry of the journal is of: the log drivers of
+// Docker and Podman name it, and its image, in fields of their own.
+func (c *removedCollector) loggedBy(kind timeline.DataType, x *timeline.Reader) (runtimes.Remnant, bool) {
+	id := x.Text(timeline.FieldContainerID)
+	if kind != timeline.SystemdJournal || !wholeID.MatchString(id) || c.live[id] {
+		return runtimes.Remnant{}, false
+	}
+	name := x.Text(timeline.FieldContainerName)
+	r := runtimes.Remnant{Object: runtimes.ObjectContainer, ID: id, Name: name, Offset: -1, Sure: runtimes.Sure, Note: "what it wrote to the journal"}
+	r.Container = &runtimes.Container{ID: id, Name: firstOf(name, id), Kind: runtimes.KindContainer, State: runtimes.StateUnknown, Image: x.Text(timeline.FieldImageName)}
+	r.Container.Rootfs.Problem = fmt.Errorf("only entries of the journal tell of it: %w", errNoRecord)
+	return r, true
+}
+
+// wholeID is an id that isn't cut: a journal's entries have it short, too.
+var wholeID = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // mentionsIn finds the containers that a line names and that are not there.
 func (c *removedCollector) mentionsIn(body string) []runtimes.Remnant {

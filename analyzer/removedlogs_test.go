@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"lagan/runtimes"
+	"lagan/timeline"
 )
 
 // TestMentions: which lines name a container, and what they tell of it. The lines
@@ -55,6 +56,36 @@ func TestMentions(t *testing.T) {
 	for _, line := range []string{"", "sha256:" + id, "pulled " + id, `RemoveContainer for \"` + id[:40] + `\"`} {
 		if got := (&removedCollector{live: map[string]bool{}}).mentionsIn(line); len(got) != 0 {
 			t.Errorf("%q: %+v", line, got)
+		}
+	}
+}
+
+// TestLoggedBy: an entry that a log driver wrote tells of its container and image.
+func TestLoggedBy(t *testing.T) {
+	id := strings.Repeat("0a", 32)
+	for _, c := range []struct {
+		kind timeline.DataType
+		id   string
+		live bool
+		want bool
+	}{
+		{timeline.SystemdJournal, id, false, true},
+		{timeline.SystemdJournal, id[:12], false, false},
+		{timeline.SystemdJournal, id, true, false},
+		{timeline.ContainerConfiguration, id, false, false},
+	} {
+		var r timeline.Record
+		r.Reset(c.kind, &timeline.Common{})
+		r.String(timeline.FieldContainerID, c.id)
+		r.String(timeline.FieldContainerName, "web")
+		r.String(timeline.FieldImageName, "nginx:1.25.3")
+		var x timeline.Reader
+		if err := x.Read(&r); err != nil {
+			t.Fatal(err)
+		}
+		got, ok := (&removedCollector{live: map[string]bool{id: c.live}}).loggedBy(c.kind, &x)
+		if ok != c.want || ok && (got.ID != id || got.Name != "web" || got.Container.Image != "nginx:1.25.3") {
+			t.Errorf("%v %q: %v, %+v", c.kind, c.id, ok, got)
 		}
 	}
 }
