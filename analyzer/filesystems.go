@@ -144,6 +144,7 @@ func (n *Node) openFilesystem(v *Volume) error {
 		return nil
 	}
 	v.Content = volume.Identify(v.section)
+	v.Description = volume.Describe(v.section, v.Content)
 	if unread[v.Content] {
 		v.Err = fmt.Errorf("%s is recognised and not read: %w", v.Content, evidence.ErrUnsupported)
 		return v.Err

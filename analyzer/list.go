@@ -34,6 +34,8 @@ type File struct {
 	Xattrs map[string][]byte
 	SHA256 string
 	Layer  string
+	// Verity is the fs-verity digest that the overlay demands of the content, where it does.
+	Verity string
 	// Known and Matches name the lists of ListOptions.Sets that have the content.
 	Known, Matches []string
 }
@@ -127,6 +129,7 @@ func (l *lister) details(f *File, ino evidence.Ino) error {
 			return errors.Join(failed, fmt.Errorf("hashing: %w", err))
 		}
 		l.sets(f, h)
+		failed = errors.Join(failed, l.seal(f, ino))
 	}
 	return failed
 }

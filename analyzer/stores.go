@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 
 	"lagan/evidence"
 	"lagan/runtimes"
 	"lagan/runtimes/containerd"
 	"lagan/runtimes/docker"
+	"lagan/runtimes/nspawn"
 	"lagan/runtimes/storage"
 )
 
@@ -30,41 +32,52 @@ type runtimeReader struct {
 	name runtimes.Name
 	// roots is also told Docker's data roots, which were found before: dockerd
 	// may keep a containerd of its own in them.
-	roots func(f evidence.FS, node evidence.Ino, docker []string) ([]string, error)
-	open  func(evidence.FS, evidence.Ino, string) (runtimes.Store, error)
+	roots func(f evidence.FS, node evidence.Ino, docker ...string) ([]string, error)
+	open  func(f evidence.FS, node evidence.Ino, root string) (runtimes.Store, error)
 	// usual says whether a data root is one that needs no configuration.
 	usual func(root string) bool
 }
 
+// runtimeReaders are asked in turn, Docker first.
 var runtimeReaders = []runtimeReader{
-	{runtimes.Docker, dockerRoots, func(f evidence.FS, node evidence.Ino, root string) (runtimes.Store, error) {
-		return storeOf(docker.Open(f, node, root))
-	}, docker.Usual},
-	{runtimes.Containerd, containerdRoots, func(f evidence.FS, node evidence.Ino, root string) (runtimes.Store, error) {
-		return storeOf(containerd.Open(f, node, root))
-	}, containerd.Usual},
-	{runtimes.Podman, storageRoots, func(f evidence.FS, node evidence.Ino, root string) (runtimes.Store, error) {
-		return storeOf(storage.Open(f, node, root))
-	}, storage.Usual},
+	reader(runtimes.Docker, alone(docker.Roots), docker.Open, docker.Usual),
+	reader(runtimes.Containerd, containerd.Roots, containerd.Open, containerd.Usual),
+	reader(runtimes.Podman, alone(storage.Roots), storage.Open, storage.Usual), // and CRI-O's, in the same stores
+	reader(nspawn.Name, alone(nspawn.Roots), nspawn.Open, nspawn.Usual),
 }
 
-func dockerRoots(f evidence.FS, node evidence.Ino, _ []string) ([]string, error) {
-	return docker.Roots(f, node)
+// rooter finds a runtime's data roots.
+type rooter = func(f evidence.FS, node evidence.Ino, docker ...string) ([]string, error)
+
+// alone is for runtimes whose data roots don't lie in Docker's.
+func alone(roots func(evidence.FS, evidence.Ino) ([]string, error)) rooter {
+	return func(f evidence.FS, node evidence.Ino, _ ...string) ([]string, error) { return roots(f, node) }
 }
 
-func storageRoots(f evidence.FS, node evidence.Ino, _ []string) ([]string, error) {
-	return storage.Roots(f, node)
+func reader[S runtimes.Store](name runtimes.Name, roots rooter, open func(evidence.FS, evidence.Ino, string) (S, error), usual func(string) bool) runtimeReader {
+	return runtimeReader{name, roots, func(f evidence.FS, node evidence.Ino, root string) (runtimes.Store, error) {
+		s, err := open(f, node, root)
+		if err != nil {
+			return nil, err // not a nil *Store in an interface that isn't nil
+		}
+		return s, nil
+	}, usual}
 }
 
-func containerdRoots(f evidence.FS, node evidence.Ino, docker []string) ([]string, error) {
-	return containerd.Roots(f, node, docker...)
-}
-
-func storeOf[S runtimes.Store](s S, err error) (runtimes.Store, error) {
-	if err != nil {
-		return nil, err
+// RuntimeNamed returns the runtime whose data roots a user calls so.
+func RuntimeNamed(name string) (runtimes.Name, error) {
+	if name == string(runtimes.CRIO) {
+		return runtimes.Podman, nil // one kind of store for both
 	}
-	return s, nil
+	known := []string{string(runtimes.CRIO)}
+	for _, r := range runtimeReaders {
+		if string(r.name) == name {
+			return r.name, nil
+		}
+		known = append(known, string(r.name))
+	}
+	slices.Sort(known)
+	return "", fmt.Errorf("no runtime is called %q; there are %s", name, strings.Join(known, ", "))
 }
 
 // trees returns the node's tree and those volumes that are not joined to it:
@@ -88,7 +101,7 @@ func (n *Node) findStores() {
 		var docker []string
 		for _, r := range runtimeReaders {
 			n.guard(at.Volume, string(r.name), func() error {
-				roots, err := r.roots(at.Tree, at.Tree.Root(), docker)
+				roots, err := r.roots(at.Tree, at.Tree.Root(), docker...)
 				for _, named := range n.options.DataRoots {
 					if named.Kind == r.name && !slices.Contains(roots, named.Path) && at.Volume == 0 {
 						roots = append(roots, named.Path)

@@ -113,6 +113,7 @@ var artifactSources = []artifactSource{
 	{globs: []string{"var/log/dnf.log*", "var/log/dnf.rpm.log*", "var/log/dnf.librepo.log*", "var/log/hawkey.log*", "var/log/yum.log*"}, tell: (*teller).dnfLog},
 	{globs: rpmSQLite, tell: (*teller).rpmSQLite},
 	{globs: rpmDatabases, tell: (*teller).rpmDatabase},
+	fail2banLog,
 }
 
 var (

@@ -14,9 +14,13 @@ type marks struct {
 	whiteout bool
 	metacopy bool
 	redirect string
+	seal     Seal // of a metadata-only copy
 	// err says that attributes can't be read or that metacopy is invalid,
 	// badRedirect that redirect is, which matters only where it is followed.
 	err, badRedirect error
+	// badSeal says that the copy has a digest which isn't one, which matters only
+	// where it is checked.
+	badSeal error
 }
 
 // marks reads them. Those of directories are kept: every container of an image
@@ -41,32 +45,64 @@ func (f *FS) marks(l Location, typ evidence.Type) marks {
 	return m
 }
 
+// attributes are what overlayfs keeps on an inode, and how each becomes a mark.
+// An error is about the inode; the others are read all the same.
+var attributes = []struct {
+	name string
+	read func(m *marks, v []byte) error
+}{
+	{xattrOpaque, readOpaque},
+	{xattrWhiteout, func(m *marks, _ []byte) error { m.whiteout = true; return nil }},
+	{xattrMetacopy, readMetacopy},
+	{xattrRedirect, readRedirect},
+	{xattrMetacopy, readSeal},
+}
+
 func (f *FS) parse(l Location, all map[string][]byte) marks {
 	var m marks
 	if len(all) == 0 {
 		return m
 	}
-	// ovl_get_dir_xattr_val (util.c): any but a one-byte value is none.
-	if v := all[f.prefix+xattrOpaque]; len(v) == 1 {
-		m.opaque = v[0]
-	}
-	_, m.whiteout = all[f.prefix+xattrWhiteout]
-	if v, ok := all[f.prefix+xattrMetacopy]; ok {
-		// ovl_check_metacopy_xattr. Version and length are looked at by the
-		// kernel only where a digest is to be verified.
-		m.metacopy = true
-		if len(v) > 0 && len(v) < metacopyMinSize {
-			m.err = fmt.Errorf("%s: metacopy attribute of %d bytes: %w", f.where(l), len(v), evidence.ErrCorrupt)
+	for _, a := range attributes {
+		v, ok := all[f.prefix+a.name]
+		if !ok {
+			continue
+		}
+		if err := a.read(&m, v); err != nil {
+			m.err = fmt.Errorf("%s: %w", f.where(l), err)
 		}
 	}
-	if v, ok := all[f.prefix+xattrRedirect]; ok {
-		if !validRedirect(v) {
-			m.badRedirect = fmt.Errorf("%s: redirect %q is invalid: %w", f.where(l), truncate(v), evidence.ErrCorrupt)
-		} else {
-			m.redirect = cString(v)
-		}
+	if m.badRedirect != nil {
+		m.badRedirect = fmt.Errorf("%s: %w", f.where(l), m.badRedirect)
 	}
 	return m
+}
+
+// readOpaque is ovl_get_dir_xattr_val (util.c): any but a one-byte value is none.
+func readOpaque(m *marks, v []byte) error {
+	if len(v) == 1 {
+		m.opaque = v[0]
+	}
+	return nil
+}
+
+// readMetacopy is ovl_check_metacopy_xattr. Version and length are looked at by
+// the kernel only where a digest is to be verified: readSeal.
+func readMetacopy(m *marks, v []byte) error {
+	m.metacopy = true
+	if len(v) > 0 && len(v) < metacopyMinSize {
+		return fmt.Errorf("metacopy attribute of %d bytes: %w", len(v), evidence.ErrCorrupt)
+	}
+	return nil
+}
+
+func readRedirect(m *marks, v []byte) error {
+	if !validRedirect(v) {
+		m.badRedirect = fmt.Errorf("redirect %q is invalid: %w", truncate(v), evidence.ErrCorrupt)
+	} else {
+		m.redirect = cString(v)
+	}
+	return nil
 }
 
 // cString cuts a value at the first NUL, where the kernel's string ends.

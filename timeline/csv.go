@@ -78,7 +78,7 @@ func (c *csv) record(dst, rec []byte) ([]byte, error) {
 	msg, truncated := v.message(c.scratch[:0])
 	c.scratch = msg
 	dst = appendCell(append(dst, ','), msg)
-	kind := dataTypes[min(v.kind, numDataTypes-1)]
+	kind := dataTypes[v.kind.known()]
 	for _, s := range [...]string{kind.name, kind.short, kind.long} {
 		dst = append(append(dst, ','), s...)
 	}

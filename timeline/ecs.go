@@ -206,7 +206,7 @@ func (e *ecs) append(dst []byte, items []item) ([]byte, error) {
 		if err := e.v.index(); err != nil {
 			return dst, err
 		}
-		e.v.kind = min(e.v.kind, numDataTypes-1)
+		e.v.kind = e.v.kind.known()
 		e.document(&items[i])
 		sum := sha256.Sum256(e.doc.b)
 		dst = append(dst, `{"create":{"_index":"`+ecsIndex+`","_id":"`...)

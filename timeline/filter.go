@@ -23,17 +23,17 @@ type Filter struct {
 // ParseKinds returns the kinds whose data_type matches any of the patterns, in
 // which * stands for anything.
 func ParseKinds(patterns []string) ([]DataType, error) {
-	var kinds []DataType
+	var out []DataType
 	for _, p := range patterns {
 		found := false
-		for k := range numDataTypes {
+		for k := range kinds {
 			// path.Match's * stops at slashes, which no data_type has.
 			ok, err := path.Match(p, k.String())
 			if err != nil {
 				return nil, fmt.Errorf("%q is no pattern of kinds: %w", p, err)
 			}
-			if ok && !slices.Contains(kinds, k) {
-				kinds = append(kinds, k)
+			if ok && !slices.Contains(out, k) {
+				out = append(out, k)
 			}
 			found = found || ok
 		}
@@ -41,12 +41,12 @@ func ParseKinds(patterns []string) ([]DataType, error) {
 			return nil, fmt.Errorf("no kind of record is called %q; there are %s", p, strings.Join(kindNames(), ", "))
 		}
 	}
-	return kinds, nil
+	return out, nil
 }
 
 func kindNames() []string {
 	var names []string
-	for k := range numDataTypes {
+	for k := range kinds {
 		names = append(names, k.String())
 	}
 	slices.Sort(names)
@@ -56,7 +56,7 @@ func kindNames() []string {
 // filter is a Filter in use.
 type filter struct {
 	Filter
-	kinds [numDataTypes]bool
+	kinds [maxDataTypes]bool
 	times bool
 	// commons are the shared fields that grep matched or didn't.
 	commons map[*Common]bool
@@ -83,7 +83,7 @@ func (f *filter) keep(r *Record) bool {
 	if r.kind == Warning {
 		return true
 	}
-	return f.kinds[min(r.kind, numDataTypes-1)] && (f.Grep == nil || f.matches(r))
+	return f.kinds[r.kind.known()] && (f.Grep == nil || f.matches(r))
 }
 
 // matches looks at the message, then at each text, the record's own first.

@@ -1,6 +1,10 @@
 package timeline
 
-import "lagan/internal/text"
+import (
+	"sync"
+
+	"lagan/internal/text"
+)
 
 // The fixed parts of a line of JSON.
 var (
@@ -18,12 +22,14 @@ var (
 		}
 		return out
 	}()
-	kindJSON = func() (out [numDataTypes]string) {
+	// Once all kinds are there.
+	kindJSON = sync.OnceValue(func() *[maxDataTypes]string {
+		var out [maxDataTypes]string
 		for k, t := range dataTypes {
 			out[k] = `,"data_type":"` + t.name + `","source_short":"` + t.short + `","source_long":"` + t.long + `"`
 		}
-		return out
-	}()
+		return &out
+	})
 )
 
 // jsonl writes one JSON object a line, as Timesketch imports it.
@@ -79,11 +85,7 @@ func (j *jsonl) record(dst, rec []byte) ([]byte, error) {
 		return dst[:0], err
 	}
 	dst, truncated := j.message(dst, len(rec))
-	kind := v.kind
-	if kind >= numDataTypes {
-		kind = Unknown
-	}
-	dst = append(dst, kindJSON[kind]...)
+	dst = append(dst, kindJSON()[v.kind.known()]...)
 	dst = j.fields(dst)
 	if _, said := v.find(uint8(FieldTruncated)); truncated && !said {
 		dst = append(dst, `,"truncated":true`...)

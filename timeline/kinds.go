@@ -51,9 +51,12 @@ const (
 	numDataTypes
 )
 
+// maxDataTypes bounds the kinds, those of NewDataType included.
+const maxDataTypes = 96
+
 // dataTypes has each kind's data_type, source_short and source_long; those of
 // plaso are as in its formatters (plaso/data/formatters/generic.yaml, linux.yaml).
-var dataTypes = [numDataTypes]struct{ name, short, long string }{
+var dataTypes = [maxDataTypes]struct{ name, short, long string }{
 	Unknown:                   {"lagan:record", "LAGAN", "Record"},
 	Warning:                   {"lagan:warning", "LAGAN", "Gap in the evidence"},
 	FSStat:                    {"fs:stat", "FILE", "File stat"},
@@ -97,13 +100,30 @@ var dataTypes = [numDataTypes]struct{ name, short, long string }{
 	WebErrorLog:               {"web:error_log:entry", "LOG", "Web Server Error Log"},
 }
 
-// String returns the kind's data_type.
-func (k DataType) String() string {
-	if k < numDataTypes {
-		return dataTypes[k].name
+// kinds is how many there are.
+var kinds = numDataTypes
+
+// NewDataType adds a kind of record that one log alone has. It is for variables
+// of packages: all kinds are there before the first record is.
+func NewDataType(name, short, long string) DataType {
+	if kinds == maxDataTypes {
+		panic("timeline: maxDataTypes is too small")
 	}
-	return dataTypes[Unknown].name
+	dataTypes[kinds] = struct{ name, short, long string }{name, short, long}
+	kinds++
+	return kinds - 1
 }
+
+// known returns the kind, Unknown where there is none of its number.
+func (k DataType) known() DataType {
+	if k < kinds {
+		return k
+	}
+	return Unknown
+}
+
+// String returns the kind's data_type.
+func (k DataType) String() string { return dataTypes[k.known()].name }
 
 // Desc says what happened at a time: plaso's timestamp_desc.
 type Desc uint8

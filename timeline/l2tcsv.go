@@ -56,7 +56,7 @@ func (l *l2tcsv) line(dst []byte, items []item) ([]byte, error) {
 	dst = append(append(dst, d[:4]...), ',')
 	dst = append(append(dst, d[11:19]...), ",UTC,"...)
 	dst = append(append(dst, strings.ToUpper(macbNames[k.macb()])...), ',')
-	kind := dataTypes[min(v.kind, numDataTypes-1)]
+	kind := dataTypes[v.kind.known()]
 	dst = append(append(append(append(dst, kind.short...), ','), kind.long...), ',')
 	for i := range items {
 		if i > 0 {
@@ -111,7 +111,7 @@ func (l *l2tcsv) extra(dst []byte) []byte {
 		}
 		dst = append(append(dst, fieldNames[id]...), ": "...)
 		l.scratch = f.appendText(l.scratch[:0])
-		dst = appendClean(dst, l.scratch)
+		dst = appendClean(dst, l.scratch, ',')
 	}
 	if len(dst) == start {
 		dst = append(dst, '-')
@@ -136,15 +136,17 @@ func appendValue(dst, b []byte) []byte {
 	if bytes.IndexByte([]byte("=+-@\t\r"), b[0]) >= 0 {
 		dst = append(dst, '\'')
 	}
-	return appendClean(dst, b)
+	return appendClean(dst, b, ',')
 }
 
-func appendClean(dst, b []byte) []byte {
+// appendClean appends a value as one that holds neither the separator nor a line
+// break: they become spaces, other control characters \xNN.
+func appendClean(dst, b []byte, separator rune) []byte {
 	const hex = "0123456789abcdef"
 	for len(b) > 0 {
 		r, n := utf8.DecodeRune(b)
 		switch {
-		case r == ',' || r == '\n' || r == '\r' || r == '\t':
+		case r == separator || r == '\n' || r == '\r' || r == '\t':
 			dst = append(dst, ' ')
 		case r == utf8.RuneError && n == 1, !text.Printable(r):
 			for _, c := range b[:n] {

@@ -41,7 +41,7 @@ const plasoHead = 8 + 4 + 1
 
 // plasoKinds are what kinds of our own become, which plaso has no formatter
 // for: the nearest of its kinds whose formatter shows message_body.
-var plasoKinds = func() (kinds [numDataTypes]DataType) {
+var plasoKinds = func() (kinds [maxDataTypes]DataType) {
 	for k := range kinds {
 		kinds[k] = SyslogLine
 	}
@@ -87,7 +87,7 @@ func (p *plaso) record(dst, rec []byte) ([]byte, error) {
 	if err := v.index(); err != nil {
 		return dst[:0], err
 	}
-	kind := min(v.kind, numDataTypes-1)
+	kind := v.kind.known()
 	dst = append(dst, byte(plasoKinds[kind]))
 	for _, seed := range p.seed {
 		dst = binary.LittleEndian.AppendUint64(dst, maphash.Bytes(seed, rec))

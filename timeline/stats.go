@@ -14,7 +14,7 @@ type Stats struct {
 	timeless   int64
 	first      stamp
 	last       stamp
-	kinds      [numDataTypes]int64
+	kinds      [maxDataTypes]int64
 	days       map[int64]int64 // since 1970
 	containers map[string]int64
 	names      map[*Common]string
@@ -40,7 +40,7 @@ func newStats() *Stats {
 func (s *Stats) add(r *Record) {
 	n := int64(max(len(r.stamps), 1))
 	s.events += n
-	s.kinds[min(r.kind, numDataTypes-1)] += n
+	s.kinds[r.kind.known()] += n
 	if name := s.container(r); name != "" {
 		if _, known := s.containers[name]; !known && len(s.containers) >= maxContainers {
 			name = otherContainers

@@ -7,6 +7,7 @@ import (
 	"io"
 	"path"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -25,8 +26,30 @@ const (
 	ECS      Format = "ecs"      // Elastic Common Schema, for the bulk interface
 )
 
+// formats lists what can be written, the default first, with the endings of
+// files that tell it and what renders it; a Bodyfile's lines need no order and
+// are rendered as records come.
+var formats = []struct {
+	format  Format
+	endings []string
+	encoder func(*Sorter) encoder
+}{
+	{JSONL, []string{".jsonl", ".json"}, func(s *Sorter) encoder { return &jsonl{commons: s.commons} }},
+	{CSV, []string{".csv"}, func(s *Sorter) encoder { return newCSV(s) }},
+	{L2TCSV, []string{".l2tcsv"}, func(s *Sorter) encoder { return &l2tcsv{commons: s.commons} }},
+	{TLN, []string{".tln"}, newTLN},
+	{Bodyfile, []string{".body", ".bodyfile", ".mactime"}, nil},
+	{Plaso, []string{".plaso"}, func(s *Sorter) encoder { return newPlaso(s) }},
+	{ECS, []string{".ndjson"}, func(s *Sorter) encoder { return &ecs{commons: s.commons} }},
+}
+
 // Formats lists what can be written, the default first.
-var Formats = []Format{JSONL, CSV, L2TCSV, Bodyfile, Plaso, ECS}
+var Formats = func() (all []Format) {
+	for _, f := range formats {
+		all = append(all, f.format)
+	}
+	return all
+}()
 
 // ParseFormat returns the format of a name; "" is the default.
 func ParseFormat(name string) (Format, error) {
@@ -43,16 +66,15 @@ func ParseFormat(name string) (Format, error) {
 	return "", fmt.Errorf("no such timeline format: %q; there are %s", name, strings.Join(known, ", "))
 }
 
-// endings are the formats that a file's name tells.
-var endings = map[string]Format{
-	".jsonl": JSONL, ".json": JSONL, ".csv": CSV, ".l2tcsv": L2TCSV, ".ndjson": ECS, ".body": Bodyfile, ".bodyfile": Bodyfile, ".mactime": Bodyfile,
-	".plaso": Plaso,
-}
-
 // FormatOf returns the format that the ending of a file's name tells.
 func FormatOf(name string) (Format, bool) {
-	f, ok := endings[strings.ToLower(path.Ext(name))]
-	return f, ok
+	ending := strings.ToLower(path.Ext(name))
+	for _, f := range formats {
+		if slices.Contains(f.endings, ending) {
+			return f.format, true
+		}
+	}
+	return "", false
 }
 
 // Output is one file to write.
@@ -88,20 +110,13 @@ type encoder interface {
 }
 
 // newEncoder returns an encoder for events of s.
-func newEncoder(f Format, s *Sorter) (encoder, error) {
-	switch f {
-	case JSONL:
-		return &jsonl{commons: s.commons}, nil
-	case CSV:
-		return newCSV(s), nil
-	case L2TCSV:
-		return &l2tcsv{commons: s.commons}, nil
-	case Plaso:
-		return newPlaso(s), nil
-	case ECS:
-		return &ecs{commons: s.commons}, nil
+func newEncoder(format Format, s *Sorter) (encoder, error) {
+	for _, f := range formats {
+		if f.format == format && f.encoder != nil {
+			return f.encoder(s), nil
+		}
 	}
-	return nil, fmt.Errorf("no such timeline format: %q", f)
+	return nil, fmt.Errorf("no such timeline format: %q", format)
 }
 
 // Writer takes records in any order and writes them to each of its outputs, in

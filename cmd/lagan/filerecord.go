@@ -23,6 +23,7 @@ type fileRecord struct {
 	target string
 	xattrs map[string][]byte
 	sha256 string
+	verity string
 	layer  string
 	// of --all-versions
 	state string
@@ -66,7 +67,7 @@ func (r *fileRecord) appendJSON(dst []byte) ([]byte, error) {
 		dst = append(dst, `,"xattrs":`...)
 		dst = appendXattrs(dst, r.xattrs)
 	}
-	for _, f := range [...]struct{ name, value string }{{"sha256", r.sha256}, {"old_sha256", r.oldSHA256}, {"layer", r.layer}} {
+	for _, f := range [...]struct{ name, value string }{{"sha256", r.sha256}, {"old_sha256", r.oldSHA256}, {"verity", r.verity}, {"layer", r.layer}} {
 		if f.value != "" {
 			dst = append(dst, ',')
 			dst = appendField(dst, f.name, f.value)
@@ -99,7 +100,7 @@ func appendList(dst []byte, name string, list []string) []byte {
 
 // recordOf makes a record of a file.
 func recordOf(f *analyzer.File) *fileRecord {
-	return &fileRecord{path: f.Path, info: f.Info, target: f.Target, xattrs: f.Xattrs, sha256: f.SHA256, layer: f.Layer, known: f.Known, matches: f.Matches}
+	return &fileRecord{path: f.Path, info: f.Info, target: f.Target, xattrs: f.Xattrs, sha256: f.SHA256, verity: f.Verity, layer: f.Layer, known: f.Known, matches: f.Matches}
 }
 
 func (r *fileRecord) appendInfo(dst []byte) []byte {

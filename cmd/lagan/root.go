@@ -13,7 +13,6 @@ import (
 
 	"lagan/analyzer"
 	"lagan/internal/text"
-	"lagan/runtimes"
 )
 
 const exitStatusHelp = `
@@ -230,12 +229,11 @@ func (u *ui) open(path string) (*analyzer.Node, error) {
 		if !ok || !strings.HasPrefix(path, "/") {
 			return nil, usageError{fmt.Errorf("--data-root takes KIND=/PATH, such as docker=/srv/docker, not %q", r)}
 		}
-		switch k := runtimes.Name(kind); k {
-		case runtimes.Containerd, runtimes.Docker, runtimes.Podman, runtimes.CRIO:
-			o.DataRoots = append(o.DataRoots, analyzer.DataRoot{Kind: k, Path: path})
-		default:
-			return nil, usageError{fmt.Errorf("--data-root: no runtime is called %q (containerd, docker, podman, crio)", kind)}
+		name, err := analyzer.RuntimeNamed(kind)
+		if err != nil {
+			return nil, usageError{fmt.Errorf("--data-root: %w", err)}
 		}
+		o.DataRoots = append(o.DataRoots, analyzer.DataRoot{Kind: name, Path: path})
 	}
 	for _, m := range u.mounts {
 		volume, path, ok := strings.Cut(m, "=")

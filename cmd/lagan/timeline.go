@@ -47,7 +47,7 @@ func newTimelineCommand(u *ui) *cobra.Command {
 of containers, pods and images, the logs of all of them, and what starts by itself. A file of an
 image's layer is told once, however many containers share the layer; a container's own records
 are what it added, changed or deleted.
--o may be given several times, with endings that tell the formats: .jsonl, .csv, .l2tcsv, .body,
+-o may be given several times, with endings that tell the formats: .jsonl, .csv, .l2tcsv, .tln, .body,
 .plaso, .ndjson. All are written in one pass.
 A bodyfile has files alone, in the order of the disk, for mactime to sort.`,
 		examples: `

@@ -28,6 +28,7 @@ import (
 	"sync"
 
 	"lagan/evidence"
+	"lagan/internal/bin"
 )
 
 // FS is a btrfs filesystem on one or several devices.
@@ -235,7 +236,7 @@ func (f *FS) Root() evidence.Ino { return f.root }
 // Describe says what the superblock tells.
 func (f *FS) Describe() evidence.Description {
 	d := evidence.Description{
-		Type: "btrfs", UUID: uuid(f.super.fsid), Label: f.super.label, Size: int64(min(f.super.totalBytes, 1<<63-1)), BlockSize: int(f.super.sectorSize),
+		Type: "btrfs", UUID: bin.UUID(f.super.fsid[:]), Label: f.super.label, Size: int64(min(f.super.totalBytes, 1<<63-1)), BlockSize: int(f.super.sectorSize),
 		Journal: f.journal, Devices: f.places,
 	}
 	for _, x := range incompatFeatures {
@@ -252,8 +253,4 @@ func (f *FS) Describe() evidence.Description {
 		d.Created = known(v.item.created) // of the top level: mkfs
 	}
 	return d
-}
-
-func uuid(b [16]byte) string {
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"lagan/evidence"
+	"lagan/internal/bin"
 )
 
 // Inode handles: 16 bits for the subvolume's place in FS.volumes, 48 for the
@@ -112,10 +113,10 @@ func (f *FS) Subvolumes() iter.Seq2[Subvolume, error] {
 				Created: known(v.item.created), Changed: known(v.item.changed), Root: v.ino(firstFreeObject),
 			}
 			if v.item.uuid != [16]byte{} {
-				s.UUID = uuid(v.item.uuid)
+				s.UUID = bin.UUID(v.item.uuid[:])
 			}
 			if v.item.parentUUID != [16]byte{} {
-				s.ParentUUID = uuid(v.item.parentUUID)
+				s.ParentUUID = bin.UUID(v.item.parentUUID[:])
 			}
 			var err error
 			if v.id != fsTreeObject && !s.Deleted {

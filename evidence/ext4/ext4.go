@@ -21,6 +21,7 @@ import (
 	"sync"
 
 	"lagan/evidence"
+	"lagan/internal/bin"
 )
 
 // FS is one filesystem. It is an evidence.FS, Lookuper, Describer, Scanner,
@@ -65,7 +66,7 @@ func Open(r io.ReaderAt, size int64, o evidence.Options) (*FS, error) {
 	fs = fs.recovered()
 	fs.doubts()
 	if fs.journal.State == evidence.JournalExternal && fs.sb.incompat&incompatRecover != 0 {
-		o.Warning(fmt.Errorf("ext4: journal is dirty and on another device, %s: the view is stale", uuidString(fs.sb.journalUUID)))
+		o.Warning(fmt.Errorf("ext4: journal is dirty and on another device, %s: the view is stale", bin.UUID(fs.sb.journalUUID[:])))
 	}
 	return fs, nil
 }
@@ -120,7 +121,7 @@ func (fs *FS) Describe() evidence.Description {
 	sb := fs.sb
 	return evidence.Description{
 		Type:      sb.kind(),
-		UUID:      uuidString(sb.uuid),
+		UUID:      bin.UUID(sb.uuid[:]),
 		Label:     sb.label,
 		Size:      int64(sb.blocks << sb.blockBits),
 		BlockSize: sb.blockSize(),
@@ -142,7 +143,7 @@ func (fs *FS) journalState() evidence.Journal {
 	case sb.compat&compatHasJournal == 0:
 		return evidence.Journal{State: evidence.JournalNone}
 	case sb.journalIno == 0:
-		j := evidence.Journal{State: evidence.JournalExternal, Note: "the journal is on device " + uuidString(sb.journalUUID)}
+		j := evidence.Journal{State: evidence.JournalExternal, Note: "the journal is on device " + bin.UUID(sb.journalUUID[:])}
 		if dirty {
 			j.Note = "to be replayed, and " + j.Note
 		}

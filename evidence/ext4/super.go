@@ -2,7 +2,6 @@ package ext4
 
 import (
 	"bytes"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"strings"
@@ -335,9 +334,4 @@ func featureNames(to []string, bits uint32, letter byte, names *[32]string) []st
 		}
 	}
 	return to
-}
-
-func uuidString(u [16]byte) string {
-	h := hex.EncodeToString(u[:])
-	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
 }

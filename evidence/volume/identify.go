@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"io"
 	"slices"
+
+	"lagan/evidence"
 )
 
 // magic is a byte string at a fixed place. The names are those of blkid(8);
@@ -100,6 +102,22 @@ func Identify(r io.ReaderAt) string {
 		}
 	}
 	return identifyFar(r)
+}
+
+// describers read what filesystems that lagan has no reader for say of themselves.
+var describers = map[string]func(io.ReaderAt) (evidence.Description, bool){
+	"f2fs": describeF2FS,
+}
+
+// Describe returns what a volume's content, as Identify named it, says of itself;
+// its zero value where it says nothing that is known.
+func Describe(r io.ReaderAt, content string) evidence.Description {
+	if describe := describers[content]; describe != nil {
+		if d, ok := describe(r); ok {
+			return d
+		}
+	}
+	return evidence.Description{}
 }
 
 func hasAt(b []byte, off int, text string) bool {

@@ -2,7 +2,6 @@ package xfs
 
 import (
 	"bytes"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -327,9 +326,4 @@ func othersMagic(head []byte) bool {
 		return len(head) >= off+len(magic) && string(head[off:off+len(magic)]) == magic
 	}
 	return has(65536+64, "_BHRfS_M") || has(32769, "CD001") || has(65536+52, "ReIsEr")
-}
-
-func uuidString(u [16]byte) string {
-	h := hex.EncodeToString(u[:])
-	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
 }

@@ -22,6 +22,7 @@ import (
 
 	"lagan/evidence"
 	"lagan/evidence/xfs/xlog"
+	"lagan/internal/bin"
 )
 
 // FS is an XFS filesystem. Its methods may be called from several goroutines.
@@ -148,7 +149,7 @@ func (f *FS) Root() evidence.Ino { return evidence.Ino(f.sb.rootIno) }
 func (f *FS) Describe() evidence.Description {
 	return evidence.Description{
 		Type:      "xfs",
-		UUID:      uuidString(f.sb.uuid),
+		UUID:      bin.UUID(f.sb.uuid[:]),
 		Label:     f.sb.label,
 		Size:      int64(f.sb.dblocks) << f.sb.blockLog,
 		BlockSize: int(f.sb.blockSize),
