@@ -82,7 +82,7 @@ func telling(field string) int {
 	switch field {
 	case "":
 		return 0
-	case TextField, "added_text", "command", "message", "CommandLine", "env", "args", "mounts", "reasons":
+	case TextField, "added_text", "command", "message", "CommandLine", "env", "secret_env", "args", "mounts", "reasons":
 		return 3
 	case "path", "name", "target", "TargetFilename":
 		return 2

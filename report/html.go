@@ -18,7 +18,11 @@ var (
 	//go:embed page.css
 	style string
 	//go:embed page.js
-	script string
+	pageScript string
+	//go:embed timeline.js
+	timelineScript string
+	// The parts are one function, whose names are none of the window's.
+	script = "\"use strict\";\n(() => {\n" + timelineScript + pageScript + "})();\n"
 )
 
 // WriteJSON writes the data on one line.
