@@ -99,6 +99,7 @@ type GapError struct {
 	Err    error
 }
 
+// Error says what it is about and what is wrong.
 func (e *GapError) Error() string { return e.Object + ": " + e.Err.Error() }
 
 // Unwrap returns the object's own error.
