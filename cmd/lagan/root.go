@@ -102,8 +102,11 @@ func (u *ui) run(args []string) int {
 }
 
 // errorText keeps the line breaks of our own lists and nothing else that could
-// act on a terminal.
+// act on a terminal. What a signal ended says so, wherever it was.
 func errorText(err error) string {
+	if errors.Is(err, context.Canceled) && !strings.HasPrefix(err.Error(), "interrupted") {
+		return "interrupted"
+	}
 	lines := strings.Split(err.Error(), "\n")
 	for i, l := range lines {
 		lines[i] = text.ForTerminal(l)
