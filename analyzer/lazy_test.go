@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"lagan/timeline"
 )
 
 // TestLazy has a container of a snapshotter that mounts layers from a registry:
@@ -86,6 +88,21 @@ func TestLazy(t *testing.T) {
 		var said []string
 		for _, g := range n.Gaps() {
 			said = append(said, g.String())
+		}
+		told := 0
+		err = n.Timeline(t.Context(), TimelineOptions{Scope: ScopeAll}, func(r *timeline.Record) error {
+			told++
+			var x timeline.Reader
+			if err := x.Read(r); err != nil {
+				return err
+			}
+			if x.Text(timeline.FieldLayerSource) == "lower" {
+				t.Errorf("%s: %s is told as of the layer, which has no folder", c.name, x.Text(timeline.FieldDisplayName))
+			}
+			return nil
+		})
+		if err != nil || told == 0 {
+			t.Errorf("%s: %d records, %v", c.name, told, err)
 		}
 		if all := strings.Join(said, "; "); (c.gap == "") != (all == "") || !strings.Contains(all, c.gap) {
 			t.Errorf("%s: gaps %s", c.name, all)

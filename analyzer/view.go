@@ -37,8 +37,12 @@ func nameLayer(l runtimes.Layer, upper bool) layerName {
 	return ln
 }
 
-// layerRoot finds a layer's folder in the store's tree.
+// layerRoot finds a layer's folder in the store's tree. A layer that has none
+// must not be taken for the tree's root.
 func (n *Node) layerRoot(s Store, dir string) (evidence.Ino, error) {
+	if dir == "" {
+		return 0, errNoFolder
+	}
 	n.layerMu.Lock()
 	defer n.layerMu.Unlock()
 	key := layerKey{s.Volume, dir}

@@ -107,7 +107,9 @@ func newContainerRecord(c *analyzer.Container) *containerRecord {
 		r.IP = c.IP[0]
 	}
 	for _, l := range c.Rootfs.Lower {
-		r.LowerDirs = append(r.LowerDirs, l.Dir)
+		if l.Dir != "" { // inspect names the digests of those that aren't on the disk
+			r.LowerDirs = append(r.LowerDirs, l.Dir)
+		}
 	}
 	return r
 }
