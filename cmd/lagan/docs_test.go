@@ -14,7 +14,7 @@ import (
 // documents are the pages whose transcripts are run: blocks marked console, in
 // which a line "$ lagan ..." is followed by what it prints. A line "..." stands for any
 // lines. go test -update writes what is printed into them.
-var documents = []string{"tutorial.md", "coming-from.md"}
+var documents = []string{"tutorial.md", "coming-from.md", "../README.md"}
 
 // shownLines is how much of an output -update keeps.
 const shownLines = 14
@@ -30,6 +30,9 @@ func TestDocuments(t *testing.T) {
 		if err := os.Symlink(fixtures.Disk(t, disk), filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := os.Symlink(fixtures.Path("eks-xfs.img.zst"), filepath.Join(dir, "node.img.zst")); err != nil {
+		t.Fatal(err)
 	}
 	t.Chdir(dir)
 	for _, name := range documents {
@@ -133,6 +136,38 @@ func alike(want, got []string) bool {
 		}
 	}
 	return len(want) == len(got)
+}
+
+// TestEveryTranscript finds transcripts in pages that no test runs.
+func TestEveryTranscript(t *testing.T) {
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := map[string]bool{filepath.Join(root, "scripts", "ebs", "README.md"): true} // by TestEBSPage
+	for _, name := range documents {
+		run[filepath.Join(root, "docs", name)] = true
+	}
+	pages := 0
+	err = filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+		if err != nil || filepath.Ext(path) != ".md" {
+			return err
+		}
+		pages++
+		b, err := os.ReadFile(path)
+		inside := false
+		for line := range strings.Lines(string(b)) {
+			if strings.HasPrefix(line, "```") {
+				inside = strings.HasPrefix(line, "```console") && !inside
+			} else if strings.HasPrefix(line, "$ ") && (!inside || !run[path] || !strings.HasPrefix(line, "$ lagan")) {
+				t.Errorf("%s: no test runs %q", path, strings.TrimSpace(line))
+			}
+		}
+		return err
+	})
+	if err != nil || pages < 10 {
+		t.Errorf("%d pages, %v", pages, err)
+	}
 }
 
 func TestAlike(t *testing.T) {
