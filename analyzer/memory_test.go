@@ -1,6 +1,7 @@
 package analyzer
 
 import (
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -26,7 +27,7 @@ func hungry(r io.ReaderAt) error {
 	for {
 		b := make([]byte, 1<<20)
 		if _, err := r.ReadAt(b[:512], 0); err != nil {
-			return err
+			return fmt.Errorf("with %d MiB: %w", len(kept), err)
 		}
 		kept = append(kept, b)
 	}

@@ -68,7 +68,7 @@ func parse(line string, zone *time.Location) (e Entry, ok bool) {
 		return e, false
 	}
 	e.Time = s.Time(0, zone)
-	head, text, ok := strings.Cut(strings.TrimSpace(string(rest)), ": ")
+	head, text, _ := strings.Cut(strings.TrimSpace(string(rest)), ": ")
 	name, pid, _ := strings.Cut(strings.TrimSuffix(head, "]"), "[")
 	if name, ok = strings.CutPrefix(strings.TrimSpace(name), "fail2ban"); !ok {
 		return e, false

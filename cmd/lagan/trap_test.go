@@ -145,6 +145,11 @@ func TestTraps(t *testing.T) {
 		{[]string{"diff", disk, id}, ""}, {[]string{"logs", disk, id}, ""}, {[]string{"verify", disk}, ""}, {[]string{"recover", disk}, ""},
 		{[]string{"timeline", disk, "-o", filepath.Join(out, "t.jsonl")}, ""}, {[]string{"timeline", disk, "--format", "bodyfile"}, ""},
 		{[]string{"export", disk, id, "-o", filepath.Join(out, "c.tar")}, ""}, {[]string{"export", disk, id, "--format", "dir", "-o", filepath.Join(out, "dir")}, ""},
+		{[]string{"findings", disk}, ""}, {[]string{"report", disk, "-o", filepath.Join(out, "r.html")}, ""}, {[]string{"find", disk, "@node", "-name", "*a*"}, ""},
+		{[]string{"history", disk, id}, ""}, {[]string{"which", disk, "/var/lib/docker/overlay2/" + hostileID}, ""}, {[]string{"bundle", disk, id, "-o", filepath.Join(out, "bundle")}, ""},
+		{[]string{"checkpoint", disk}, ""}, {[]string{"checkpoint", bombArchive(t)}, ""}, {[]string{"swarm", disk}, ""}, {[]string{"plugins", disk}, ""}, {[]string{"builds", disk}, ""},
+		{[]string{"secrets", disk}, ""}, {[]string{"recover", disk, "--files"}, ""}, {[]string{"ce", "--image-root", disk, "list", "containers"}, ""}, {[]string{"de", "-r", disk, "list", "all_containers"}, ""},
+		{[]string{"batch", manifestOf(t, disk), "-o", filepath.Join(out, "batch")}, ""}, {[]string{"info", bombDisk(t)}, "unpack"},
 	} {
 		t.Run(strings.Join(c.args[:1], " ")+" "+strings.Join(c.args[2:], " "), func(t *testing.T) { runTrapped(t, c.args, c.says) })
 	}
@@ -185,7 +190,7 @@ func runTrapped(t *testing.T, args []string, says string) {
 		t.Errorf("%s of the processor, %s in all", user, took)
 	}
 	var peak int
-	if _, last, ok := strings.Cut(said, "\npeak "); ok {
+	if _, last, ok := strings.Cut("\n"+said, "\npeak "); ok {
 		fmt.Sscan(last, &peak)
 	}
 	if peak > trapMiB<<10 {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -156,6 +155,7 @@ func (outFlag) Type() string { return "string" }
 
 // Set implements pflag.Value.
 func (o outFlag) Set(name string) error {
+	name = behindLinks(name)
 	o.u.outFile = name
 	if name != "" {
 		o.u.outFiles = append(o.u.outFiles, name)
@@ -181,64 +181,6 @@ func within(evidence, out string) (bool, error) {
 		target = abs
 	}
 	return target == real || strings.HasPrefix(target, strings.TrimSuffix(real, "/")+"/"), nil
-}
-
-// write hands f the place where results go. A file named by -o appears whole
-// or not at all: it is written beside, synced and renamed.
-func (u *ui) write(f func(w io.Writer) error) error {
-	if u.outFile == "" {
-		w := bufio.NewWriterSize(u.stdout, 64<<10)
-		if err := f(w); err != nil {
-			w.Flush() // what was found before it failed
-			return err
-		}
-		return w.Flush()
-	}
-	return u.writeFiles([]string{u.outFile}, func(files []*os.File) error {
-		early := newEarlyWriter(files[0])
-		defer early.Close()
-		w := bufio.NewWriterSize(early, 1<<20)
-		if err := f(w); err != nil {
-			return err
-		}
-		return w.Flush()
-	})
-}
-
-// writeFiles hands f new files beside those that are named, and gives them
-// their names when f has written all of them.
-func (u *ui) writeFiles(names []string, f func(files []*os.File) error) error {
-	var files []*os.File
-	defer func() {
-		for _, tmp := range files {
-			tmp.Close()
-			os.Remove(tmp.Name())
-		}
-	}()
-	for _, name := range names {
-		tmp, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*")
-		if err != nil {
-			return err
-		}
-		files = append(files, tmp)
-	}
-	if err := f(files); err != nil {
-		return err
-	}
-	for _, tmp := range files {
-		if err := tmp.Chmod(0o644); err != nil {
-			return err
-		}
-		if err := tmp.Sync(); err != nil {
-			return err
-		}
-	}
-	for i, tmp := range files {
-		if err := os.Rename(tmp.Name(), names[i]); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // gap is told of each gap as it is found.

@@ -23,8 +23,8 @@ const (
 	// A stream that unpacks to more than bombSize and more than bombRatio times
 	// what was read costs time and holds nothing: zeros alone pack to 1:32000
 	// with zstd, an empty filesystem to 1:20000, a small system to 1:3000.
-	bombSize  = 8 << 30
-	bombRatio = 25000
+	bombSize  = 4 << 30
+	bombRatio = 24000
 	// spareSpace is left free in the temporary folder: filling it stops others.
 	spareSpace = 64 << 20
 	// checkEvery is how many bytes are written between two looks at the free space.

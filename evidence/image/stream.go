@@ -20,7 +20,7 @@ const maxWindow = 256 << 20
 
 // readAhead is the size of the reads of a compressed file: what a decoder holds and
 // has not unpacked yet counts as read, and a bomb is known by what was read.
-const readAhead = 128 << 10
+const readAhead = 64 << 10
 
 // openZstd unpacks zstd frames and passes over skippable ones.
 func openZstd(src *source, _ Options) (io.ReadCloser, error) {

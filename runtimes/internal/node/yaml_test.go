@@ -1,7 +1,6 @@
 package node
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -51,7 +50,7 @@ func FuzzFlatten(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		for place, values := range Flatten(text) {
 			if place == "" || len(values) == 0 {
-				t.Error(fmt.Sprintf("%q: %q", place, values))
+				t.Errorf("%q: %q", place, values)
 			}
 		}
 	})

@@ -105,7 +105,8 @@ func (s *Server) list(w http.ResponseWriter, r *http.Request) {
 	most, _ := strconv.Atoi(q.Get("maxResults"))
 	start, _ := strconv.ParseInt(q.Get("startingBlockIndex"), 10, 64)
 	if next := q.Get("pageToken"); next != "" {
-		b, err := hex.DecodeString(next)
+		b, _ := hex.DecodeString(next) // what isn't hexadecimal is no number either
+		var err error
 		if start, err = strconv.ParseInt(string(b), 10, 64); err != nil {
 			refuse(w, http.StatusBadRequest, "ValidationException", "INVALID_PAGE_TOKEN")
 			return
