@@ -89,6 +89,10 @@ func (f *finder) removed() error {
 	if err != nil {
 		return err
 	}
+	told, err := f.unnamedImages(all)
+	if err != nil {
+		return err
+	}
 	for _, r := range all {
 		switch r.Object {
 		case runtimes.ObjectContainer, runtimes.ObjectImage, runtimes.ObjectPod:
@@ -97,6 +101,9 @@ func (f *finder) removed() error {
 		}
 		if r.Sure == runtimes.Doubtful || r.ID != "" && f.byID[r.ID] != nil {
 			continue
+		}
+		if r.Object == runtimes.ObjectImage && r.Name == "" && told[storeOf(r)] {
+			continue // with the keys of its layers already
 		}
 		e := findings.Evidence{
 			Kind: findings.KindContainer, Place: strings.ToUpper(string(r.Object)) + ":" + r.DisplayName(), Offset: -1, Field: "removed",
@@ -113,7 +120,7 @@ func (f *finder) removed() error {
 		}
 		f.computed("container-gone", e)
 	}
-	return f.unnamedImages(all)
+	return nil
 }
 
 // imageStore is where images share their layers.
@@ -122,17 +129,20 @@ type imageStore struct {
 	namespace, path string
 }
 
+func storeOf(r *Removed) imageStore { return imageStore{r.Runtime, r.Namespace, r.StorePath} }
+
 // removedSnapshots are the numbers that containerd gave to snapshots that are gone.
 var removedSnapshots = regexp.MustCompile(`^([^/]+)/([0-9]+)(?:-([0-9]+))?$`)
 
 // unnamedImages tells the images of which no name is left, but keys of their
 // layers: containerd calls a layer's snapshot by its chain id, and removes it
-// with the last image that has it.
-func (f *finder) unnamedImages(all []*Removed) error {
+// with the last image that has it. It returns the stores whose images are told.
+func (f *finder) unnamedImages(all []*Removed) (map[imageStore]bool, error) {
+	told := make(map[imageStore]bool)
 	layers := make(map[imageStore][]*Removed)
 	named := make(map[imageStore]bool)
 	for _, r := range all {
-		in := imageStore{r.Runtime, r.Namespace, r.StorePath}
+		in := storeOf(r)
 		switch {
 		case r.Object == runtimes.ObjectImage && r.Name != "":
 			named[in] = true
@@ -148,7 +158,7 @@ func (f *finder) unnamedImages(all []*Removed) error {
 		}
 		files, err := f.removedLayerFiles(in, all)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		keys := make([]string, 0, len(layers[in]))
 		for _, r := range layers[in] {
@@ -164,8 +174,9 @@ func (f *finder) unnamedImages(all []*Removed) error {
 			e.Value += "; deleted from snapshots that are gone: " + strings.Join(files, " ")
 		}
 		f.computed("container-gone", e)
+		told[in] = true
 	}
-	return nil
+	return told, nil
 }
 
 // shownRemoved is how many deleted files are named as what was in a removed image.

@@ -109,7 +109,11 @@ func errorText(err error) string {
 	}
 	lines := strings.Split(err.Error(), "\n")
 	for i, l := range lines {
-		lines[i] = text.ForTerminal(l)
+		if lines[i] = text.ForTerminal(l); i > 0 && !strings.HasPrefix(l, "  ") {
+			// A name of the evidence may hold line breaks: what follows one is set
+			// in, so that it passes for no message of its own.
+			lines[i] = "  " + lines[i]
+		}
 	}
 	return strings.Join(lines, "\n")
 }
