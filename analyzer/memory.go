@@ -29,18 +29,19 @@ type memory struct {
 	stop  chan struct{}
 }
 
-// watch looks at memory until stop is closed.
+// watch looks at memory until close.
 func (m *memory) watch() {
 	if m.limit <= 0 {
 		return
 	}
-	m.stop = make(chan struct{})
+	stop := make(chan struct{})
+	m.stop = stop
 	go func() {
 		tick := time.NewTicker(memoryEvery)
 		defer tick.Stop()
 		for {
 			select {
-			case <-m.stop:
+			case <-stop:
 				return
 			case <-tick.C:
 				m.look()
