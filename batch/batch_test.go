@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -101,13 +102,16 @@ func TestShards(t *testing.T) {
 
 // worker counts how often each snapshot is done, and fails where it is told to.
 type worker struct {
+	mu   sync.Mutex
 	done map[string]int
 	fail map[string]error
 	hook func(folder string)
 }
 
 func (w *worker) work(_ context.Context, s Snapshot, folder string) (Result, error) {
+	w.mu.Lock()
 	w.done[s.Name]++
+	w.mu.Unlock()
 	if err := os.WriteFile(filepath.Join(folder, "containers.jsonl"), []byte("{\"id\":\""+s.Name+"\"}\n"), 0o644); err != nil {
 		return Result{}, err
 	}

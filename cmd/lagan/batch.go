@@ -167,6 +167,7 @@ func (u *ui) batchPlace(manifest string, all []batch.Snapshot, f *batchFlags) er
 				return err
 			}
 			a.Read = append(a.Read, readable(e, false)...)
+			reach(&a, e)
 		}
 	}
 	if f.metrics != "" {

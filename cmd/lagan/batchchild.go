@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"lagan/analyzer"
 	"lagan/batch"
 	"lagan/internal/confine"
 	"lagan/internal/isolate"
@@ -89,6 +90,7 @@ func (u *ui) confineSnapshot(o *snapshotOrder) error {
 	}
 	for _, e := range append([]string{o.Snapshot.Evidence}, o.Snapshot.Disks...) {
 		a.Read = append(a.Read, readable(e, false)...)
+		reach(&a, e)
 	}
 	_, err := confine.Apply(a)
 	return err
@@ -120,6 +122,9 @@ func (u *ui) snapshotElsewhere(ctx context.Context, o snapshotOrder, flags []str
 		return u.snapshotHere(&o)
 	}
 	for _, path := range []*string{&o.Folder, &o.Snapshot.Evidence} {
+		if analyzer.SnapshotOf(*path) != "" {
+			continue // no path
+		}
 		if *path, err = filepath.Abs(*path); err != nil {
 			return r, err
 		}
