@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"math/rand"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -215,14 +216,13 @@ func TestTruncated(t *testing.T) {
 type failing struct {
 	io.ReaderAt
 	nth, bad int64
-	count    *int64
+	count    *atomic.Int64
 }
 
 var errIO = fmt.Errorf("input/output error: %w", io.ErrUnexpectedEOF)
 
 func (r failing) ReadAt(b []byte, off int64) (int, error) {
-	*r.count++
-	if r.nth > 0 && *r.count%r.nth == 0 {
+	if count := r.count.Add(1); r.nth > 0 && count%r.nth == 0 {
 		return 0, errIO
 	}
 	if r.bad >= 0 && off <= r.bad && r.bad < off+int64(len(b)) {
@@ -236,7 +236,7 @@ func (r failing) ReadAt(b []byte, off int64) (int, error) {
 func TestReadErrors(t *testing.T) {
 	image := string(unpack(t, "shapes.img.zst"))
 	for nth := int64(2); nth < 40; nth += 3 {
-		f, err := Open(failing{strings.NewReader(image), nth, -1, new(int64)}, int64(len(image)), evidence.Options{})
+		f, err := Open(failing{strings.NewReader(image), nth, -1, new(atomic.Int64)}, int64(len(image)), evidence.Options{})
 		if err == nil {
 			exercise(t, f)
 		}
@@ -250,7 +250,7 @@ func TestReadErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	bad, _ := whole.inodeOffset(uint64(entry.Ino))
-	f, err := Open(failing{strings.NewReader(image), 0, bad, new(int64)}, int64(len(image)), evidence.Options{})
+	f, err := Open(failing{strings.NewReader(image), 0, bad, new(atomic.Int64)}, int64(len(image)), evidence.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
