@@ -101,7 +101,7 @@ func (u *ui) checkExport(format string, o analyzer.ExportOptions) error {
 		return usageError{errors.New("--path is not for an image, which has whole layers")}
 	case format == "raw" && u.outFile == "":
 		return usageError{errors.New("--format raw needs -o FILE, which is written here and there")}
-	case u.outFile == "" && isTerminal(u.stdout):
+	case u.outFile == "" && u.onTerminal():
 		return usageError{fmt.Errorf("%s is not for a terminal: name a file with -o, or pipe it", format)}
 	}
 	if isFolder(format) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -62,7 +63,7 @@ func (u *ui) inChild(cmd *cobra.Command) error {
 	os.Remove(out.Name())
 	defer out.Close()
 	end, err := isolate.Run(u.ctx, isolate.Job{
-		Args: os.Args[1:], Stdout: out, Memory: limit + limit/8,
+		Args: os.Args[1:], Request: isTerminal(u.stdout), Stdout: out, Memory: limit + limit/8,
 		Died: func(d isolate.Death) { u.say("the reader of %s died: %s; again without it", d.Object, d.Why) },
 	})
 	if err != nil {
@@ -76,6 +77,16 @@ func (u *ui) inChild(cmd *cobra.Command) error {
 	}
 	u.stderr.Write(end.Said)
 	return ended(end.Code)
+}
+
+// onTerminal says whether standard output is a terminal; that of a child is what
+// its parent's is, which prints it.
+func (u *ui) onTerminal() bool {
+	if u.child == nil {
+		return isTerminal(u.stdout)
+	}
+	var on bool
+	return json.Unmarshal(u.child.Request, &on) == nil && on
 }
 
 // memoryLimit is --max-memory in bytes: three quarters of what the machine has,

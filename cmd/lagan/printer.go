@@ -41,7 +41,7 @@ type printer struct {
 }
 
 func (u *ui) newPrinter(w io.Writer, cols columns) *printer {
-	p := &printer{format: u.output, w: w, cols: cols, shown: u.outFile == "" && isTerminal(u.stdout)}
+	p := &printer{format: u.output, w: w, cols: cols, shown: u.outFile == "" && u.onTerminal()}
 	switch p.format {
 	case "table":
 		if len(cols.table) > 0 {
