@@ -73,8 +73,8 @@ func TestExternalJournal(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if d := fs.Describe(); d.Journal.State != evidence.JournalReplayed || !slices.Equal(d.Devices, []int{2}) || len(w.all) > 0 {
-				t.Errorf("%+v, devices %v, warnings %q", d.Journal, d.Devices, w.all)
+			if d := fs.Describe(); d.Journal.State != evidence.JournalReplayed || !slices.Equal(d.Devices, []int{2}) || len(w.told()) > 0 {
+				t.Errorf("%+v, devices %v, warnings %q", d.Journal, d.Devices, w.told())
 			}
 			var want map[string]recovered
 			if err := json.Unmarshal(crashFile(t, name+".json"), &want); err != nil {
@@ -87,8 +87,8 @@ func TestExternalJournal(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if j := fs.Describe().Journal; j.State != evidence.JournalExternal || len(w.all) != 1 {
-				t.Errorf("without its device: %+v, warnings %q", j, w.all)
+			if j := fs.Describe().Journal; j.State != evidence.JournalExternal || len(w.told()) != 1 {
+				t.Errorf("without its device: %+v, warnings %q", j, w.told())
 			}
 		})
 	}

@@ -254,8 +254,8 @@ func TestBackup(t *testing.T) {
 				t.Fatalf("%s: %v", name, err)
 			}
 			compare(t, golden(t, name), list(t, fs))
-			if len(w.all) == 0 || !strings.Contains(w.all[0], "copy") {
-				t.Errorf("%s: nothing said of the lost superblock: %q", name, w.all)
+			if len(w.told()) == 0 || !strings.Contains(w.told()[0], "copy") {
+				t.Errorf("%s: nothing said of the lost superblock: %q", name, w.told())
 			}
 		}
 		copy(image, "XFSB")
@@ -304,8 +304,8 @@ func TestChecksums(t *testing.T) {
 		}
 		compare(t, want, list(t, fs))
 		list(t, fs)
-		if len(w.all) != 1 || !strings.Contains(w.all[0], c.says) {
-			t.Errorf("%s: %d warnings %q, want one of %q", name, len(w.all), w.all, c.says)
+		if len(w.told()) != 1 || !strings.Contains(w.told()[0], c.says) {
+			t.Errorf("%s: %d warnings %q, want one of %q", name, len(w.told()), w.told(), c.says)
 		}
 	}
 }

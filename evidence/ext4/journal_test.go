@@ -153,8 +153,8 @@ func TestFromJournal(t *testing.T) {
 			t.Fatal(err)
 		}
 		j := stale.Describe().Journal
-		if j.State != evidence.JournalDirty || j.Transactions == 0 || len(w.all) == 0 || !strings.Contains(strings.Join(w.all, "\n"), "stale") {
-			t.Errorf("%s: left alone: %+v, %q", name, j, w.all)
+		if j.State != evidence.JournalDirty || j.Transactions == 0 || len(w.told()) == 0 || !strings.Contains(strings.Join(w.told(), "\n"), "stale") {
+			t.Errorf("%s: left alone: %+v, %q", name, j, w.told())
 		}
 		fresh := opened(t, image)
 		marked, unmarked := 0, 0
@@ -236,8 +236,8 @@ func TestJournalStates(t *testing.T) {
 				t.Fatal(err)
 			}
 			j := fs.Describe().Journal
-			if all := strings.Join(w.all, "\n"); j.State != c.state || !strings.Contains(all, c.warning) || c.warning == "" && all != "" {
-				t.Errorf("%+v, %q", j, w.all)
+			if all := strings.Join(w.told(), "\n"); j.State != c.state || !strings.Contains(all, c.warning) || c.warning == "" && all != "" {
+				t.Errorf("%+v, %q", j, w.told())
 			}
 			if c.state == evidence.JournalExternal {
 				return // the note names the device
@@ -437,8 +437,8 @@ func TestFastCommits(t *testing.T) {
 		var w warnings
 		b := image(fastInode(file, 0o100644, 0, 0, flagExtents))
 		fs, err := Open(bytes.NewReader(b), int64(len(b)), w.options())
-		if err != nil || !strings.Contains(fs.Describe().Journal.Note, "the kernel would refuse") || len(w.all) != 1 {
-			t.Errorf("%q, %v", w.all, err)
+		if err != nil || !strings.Contains(fs.Describe().Journal.Note, "the kernel would refuse") || len(w.told()) != 1 {
+			t.Errorf("%q, %v", w.told(), err)
 		}
 	})
 }

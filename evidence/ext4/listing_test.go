@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -54,11 +55,25 @@ func unpacked(t testing.TB, name string) []byte {
 	return b
 }
 
-// warnings collects what a filesystem warns of.
-type warnings struct{ all []string }
+// warnings collects what a filesystem warns of, from each of its goroutines.
+type warnings struct {
+	mu  sync.Mutex
+	all []string
+}
 
 func (w *warnings) options() evidence.Options {
-	return evidence.Options{Warn: func(err error) { w.all = append(w.all, err.Error()) }}
+	return evidence.Options{Warn: func(err error) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.all = append(w.all, err.Error())
+	}}
+}
+
+// told returns the warnings until now.
+func (w *warnings) told() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.all[:len(w.all):len(w.all)]
 }
 
 // opened opens an image and expects no warning.
