@@ -31,7 +31,7 @@ func (s *Store) Remnants() iter.Seq2[runtimes.Remnant, error] {
 				out = append(out, r)
 			}
 		}
-		failed = append(failed, s.networkRemnants(add), s.volumeRemnants(add), s.buildRemnants(add))
+		failed = append(failed, s.networkRemnants(add), s.volumeRemnants(add), s.buildkit().Remnants(add))
 		s.orphans(add)
 		for _, r := range out {
 			if !yield(r, nil) {

@@ -12,6 +12,7 @@ import (
 	"lagan/evidence"
 	"lagan/runtimes"
 	"lagan/runtimes/boltdb"
+	"lagan/runtimes/internal/wire"
 	"lagan/runtimes/oci"
 )
 
@@ -180,26 +181,26 @@ func (s *Store) swarmTask(id string, b *boltdb.Bucket) (runtimes.SwarmTask, erro
 	if err != nil {
 		return out, err
 	}
-	t, err := decodeMessage(raw)
-	meta, container := t.sub(2), t.sub(3).sub(1)
-	out.ServiceID, out.Slot, out.Node = t.text(4), int(min(t.num(5), 1<<31)), t.text(6)
-	out.Created, out.Updated = meta.time(2), meta.time(3)
-	out.Name, out.Service, out.Labels = t.sub(7).text(1), t.sub(8).text(1), t.sub(8).table(2)
-	out.Image, out.Env = container.text(1), container.texts(5)
-	out.Command = append(container.texts(3), container.texts(4)...)
-	out.Desired = taskState(t.num(10))
-	status := t.sub(9)
+	t, err := wire.Decode(raw)
+	meta, container := t.Sub(2), t.Sub(3).Sub(1)
+	out.ServiceID, out.Slot, out.Node = t.Text(4), int(min(t.Num(5), 1<<31)), t.Text(6)
+	out.Created, out.Updated = meta.Time(2), meta.Time(3)
+	out.Name, out.Service, out.Labels = t.Sub(7).Text(1), t.Sub(8).Text(1), t.Sub(8).Table(2)
+	out.Image, out.Env = container.Text(1), container.Texts(5)
+	out.Command = append(container.Texts(3), container.Texts(4)...)
+	out.Desired = taskState(t.Num(10))
+	status := t.Sub(9)
 	if raw, statusErr := b.Get("status"); statusErr == nil { // what the node itself has seen of it since
-		status, statusErr = decodeMessage(raw)
+		status, statusErr = wire.Decode(raw)
 		err = errors.Join(err, statusErr)
 	} else if !isMissing(statusErr) {
 		err = errors.Join(err, statusErr)
 	}
-	out.State, out.Message, out.Error, out.Reported = taskState(status.num(2)), status.text(3), status.text(4), status.time(1)
-	ran := status.sub(5)
-	out.Container, out.PID = ran.text(1), int(min(ran.num(2), 1<<31))
-	if status.num(2) > 512 && out.Container != "" {
-		code := int(int32(ran.num(3)))
+	out.State, out.Message, out.Error, out.Reported = taskState(status.Num(2)), status.Text(3), status.Text(4), status.Time(1)
+	ran := status.Sub(5)
+	out.Container, out.PID = ran.Text(1), int(min(ran.Num(2), 1<<31))
+	if status.Num(2) > 512 && out.Container != "" {
+		code := int(int32(ran.Num(3)))
 		out.ExitCode = &code
 	}
 	_, assigned := b.Get("assigned")

@@ -1,4 +1,9 @@
-package docker
+// Package wire decodes messages of Protocol Buffers without their descriptions,
+// as BuildKit and swarmkit keep them: fields by number, after
+// protobuf.dev/programming-guides/encoding. Groups and unknown wire types end a
+// message. Input is hostile: lengths are checked against what is left, a message
+// is decoded once a level, and what stands before the damage is returned.
+package wire
 
 import (
 	"encoding/binary"
@@ -8,9 +13,8 @@ import (
 	"lagan/evidence"
 )
 
-// message is a message of Protocol Buffers, its fields by number, each as often
-// as it stands there: protobuf.dev/programming-guides/encoding.
-type message map[int][]field
+// Message is a message's fields by number, each as often as it stands there.
+type Message map[int][]field
 
 // field is a number, or the bytes of a text or message.
 type field struct {
@@ -26,9 +30,9 @@ const (
 	wireFixed32 = 5
 )
 
-// decodeMessage decodes as far as it goes; the error says where it stopped.
-func decodeMessage(b []byte) (message, error) {
-	m := message{}
+// Decode decodes a message as far as it goes; the error says where it stopped.
+func Decode(b []byte) (Message, error) {
+	m := Message{}
 	for off := 0; off < len(b); {
 		bad := fmt.Errorf("protobuf message, offset %#x of %#x: %w", off, len(b), evidence.ErrCorrupt)
 		tag, n := binary.Uvarint(b[off:])
@@ -69,23 +73,27 @@ func decodeMessage(b []byte) (message, error) {
 }
 
 // last returns the last field of a number, which is the one that counts.
-func (m message) last(number int) field {
+func (m Message) last(number int) field {
 	if all := m[number]; len(all) > 0 {
 		return all[len(all)-1]
 	}
 	return field{}
 }
 
-func (m message) num(number int) uint64  { return m.last(number).number }
-func (m message) text(number int) string { return string(m.last(number).bytes) }
+// Num returns a number, 0 where there is none.
+func (m Message) Num(number int) uint64 { return m.last(number).number }
 
-// sub returns a message in the message, empty where it is missing or damaged.
-func (m message) sub(number int) message {
-	out, _ := decodeMessage(m.last(number).bytes)
+// Text returns a text, "" where there is none.
+func (m Message) Text(number int) string { return string(m.last(number).bytes) }
+
+// Sub returns a message in the message, empty where it is missing or damaged.
+func (m Message) Sub(number int) Message {
+	out, _ := Decode(m.last(number).bytes)
 	return out
 }
 
-func (m message) texts(number int) []string {
+// Texts returns each text of a number.
+func (m Message) Texts(number int) []string {
 	var out []string
 	for _, f := range m[number] {
 		out = append(out, string(f.bytes))
@@ -93,23 +101,23 @@ func (m message) texts(number int) []string {
 	return out
 }
 
-// table returns a map of texts.
-func (m message) table(number int) map[string]string {
+// Table returns a map of texts.
+func (m Message) Table(number int) map[string]string {
 	var out map[string]string
 	for _, f := range m[number] {
-		kv, _ := decodeMessage(f.bytes)
+		kv, _ := Decode(f.bytes)
 		if out == nil {
 			out = make(map[string]string)
 		}
-		out[kv.text(1)] = kv.text(2)
+		out[kv.Text(1)] = kv.Text(2)
 	}
 	return out
 }
 
-// time returns a google.protobuf.Timestamp, the zero time where there is none.
-func (m message) time(number int) time.Time {
-	t := m.sub(number)
-	seconds, nanos := int64(t.num(1)), int64(t.num(2))
+// Time returns a google.protobuf.Timestamp, the zero time where there is none.
+func (m Message) Time(number int) time.Time {
+	t := m.Sub(number)
+	seconds, nanos := int64(t.Num(1)), int64(t.Num(2))
 	if seconds <= 0 || seconds > 253402300799 || nanos < 0 || nanos >= 1e9 { // year 9999
 		return time.Time{}
 	}

@@ -1,45 +1,35 @@
-package docker
+package builds
 
 import (
 	"fmt"
 	"time"
 
-	"lagan/evidence"
 	"lagan/runtimes"
 	"lagan/runtimes/boltdb"
 	"lagan/runtimes/internal/traces"
 	"lagan/runtimes/oci"
 )
 
-// buildkitDB is where BuildKit notes the records of its cache: cache/metadata.go.
-// Each has a bucket below _main, called by its id.
-const buildkitDB = "buildkit/metadata_v2.db"
-
-// buildRemnants reads the records of BuildKit's cache that were pruned: the
-// description of one is the step of the Dockerfile that it came from.
-func (s *Store) buildRemnants(add func(runtimes.Remnant)) error {
-	file := join(s.root, buildkitDB)
-	ino, err := evidence.Resolve(s.fsys, s.node, file, true)
-	if err != nil {
-		return nil
-	}
-	r, err := s.fsys.Open(ino)
-	if err != nil {
-		return fmt.Errorf("opening %s: %w", file, err)
-	}
-	db, err := boltdb.Open(r, r.Size(), nil)
+// Remnants hands over the records of the cache that were pruned: the description
+// of one is the step of the Dockerfile that it came from.
+func (d Dir) Remnants(add func(runtimes.Remnant)) error {
+	file := d.join(CacheFiles[0])
+	db, err := d.open(file, nil)
 	if err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
+	if db == nil {
+		return nil
+	}
 	live := map[string]bool{}
-	if main, err := db.Bucket("_main"); err == nil {
+	if main, err := db.Bucket(cacheMain); err == nil {
 		for kv, err := range main.All() {
 			if err == nil {
 				live[string(kv.Key)] = true
 			}
 		}
 	}
-	gone := traces.Modified(s.fsys, s.node, file)
+	gone := traces.Modified(d.FS, d.Node, file)
 	record := func(id string, b *boltdb.Bucket, page *boltdb.Remnant) {
 		out := runtimes.Remnant{Object: runtimes.ObjectBuild, ID: id, Gone: gone, Source: file, Offset: page.Offset,
 			Place: fmt.Sprintf("page %d, %s", page.Page, page.From), Sure: runtimes.Likely, Complete: page.Whole}
