@@ -152,6 +152,11 @@ func (o *Options) one(ctx context.Context, s Snapshot) Outcome {
 		err = removed(o.failedFile(s))
 	}
 	out.Seconds = time.Since(began).Seconds()
+	if was, ok := o.done(s, digest); err != nil && digest != "" && ok {
+		// Another process has done the same, and took this one's folder for one left behind.
+		out.State, out.Result, out.Seconds = Skipped, was.Result, was.Seconds
+		return out
+	}
 	if err != nil {
 		out.State, out.Err = Failed, err
 		r.Error, r.Seconds, r.Finished = err.Error(), out.Seconds, time.Now().UTC()
@@ -305,6 +310,10 @@ func (o *Options) guarded(ctx context.Context, s Snapshot, folder string) (r Res
 	return o.Work(ctx, s, folder)
 }
 
+// removeTries is how often clean removes a folder: the process of an earlier run
+// may be ending while it still writes there.
+const removeTries = 20
+
 // clean removes what an earlier run left behind.
 func (o *Options) clean(s Snapshot) error {
 	list, err := os.ReadDir(o.Dir)
@@ -313,8 +322,18 @@ func (o *Options) clean(s Snapshot) error {
 	}
 	for _, e := range list {
 		if strings.HasPrefix(e.Name(), tempPrefix(s)) || strings.HasPrefix(e.Name(), "."+s.Name+failedEnding+".") {
-			err = errors.Join(err, os.RemoveAll(filepath.Join(o.Dir, e.Name())))
+			err = errors.Join(err, removeAll(filepath.Join(o.Dir, e.Name())))
 		}
+	}
+	return err
+}
+
+func removeAll(path string) (err error) {
+	for try := range removeTries {
+		if err = os.RemoveAll(path); err == nil {
+			break
+		}
+		time.Sleep(time.Duration(try) * time.Millisecond)
 	}
 	return err
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -108,8 +109,11 @@ func (t *try) run(ctx context.Context, o order) error {
 	if t.serial {
 		env = append(env, "GOMAXPROCS=1")
 	}
+	// The thread that starts the child has to live as long as the child.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	p, err := os.StartProcess(program, append([]string{os.Args[0]}, t.job.Args...), &os.ProcAttr{
-		Env: env, Files: []*os.File{pipes.in[0], t.job.Stdout, pipes.errs[1], pipes.report[1]},
+		Env: env, Files: []*os.File{pipes.in[0], t.job.Stdout, pipes.errs[1], pipes.report[1]}, Sys: withParent(),
 	})
 	if err != nil {
 		return fmt.Errorf("starting a process to read the evidence in: %w", err)
