@@ -33,11 +33,12 @@ Files: *
 Copyright: the lagan developers
 License: Apache-2.0
  On Debian systems the licence is in /usr/share/common-licenses/Apache-2.0.
+Comment: what the program links in has licences of its own: licences.gz.
 `
 
 // debian writes a package: an ar archive of a version, a control tar and a data tar (deb(5)).
-func (r *releaseOf) debian(p platform, binary, manual string) error {
-	data, err := debianTree(binary, manual)
+func (r *releaseOf) debian(p platform, binary, manual string, licences []byte) error {
+	data, err := debianTree(binary, manual, licences)
 	if err != nil {
 		return err
 	}
@@ -92,14 +93,19 @@ func (r *releaseOf) member(b *bytes.Buffer, name string, content []byte) {
 // dropIns are the names under which the program answers as older tools do.
 var dropIns = []string{"ce", "container-explorer", "de.py"}
 
-func debianTree(binary, manual string) (tree, error) {
+func debianTree(binary, manual string, licences []byte) (tree, error) {
 	program, err := os.ReadFile(binary)
 	if err != nil {
 		return nil, err
 	}
+	terms, err := packed(licences)
+	if err != nil {
+		return nil, err
+	}
 	t := tree{
-		"usr/bin/lagan":                 {mode: 0o755, content: program},
-		"usr/share/doc/lagan/copyright": {mode: 0o644, content: []byte(copyright)},
+		"usr/bin/lagan":                   {mode: 0o755, content: program},
+		"usr/share/doc/lagan/copyright":   {mode: 0o644, content: []byte(copyright)},
+		"usr/share/doc/lagan/licences.gz": {mode: 0o644, content: terms},
 	}
 	for _, name := range dropIns {
 		t["usr/lib/lagan/"+name] = entry{target: "../../bin/lagan"}

@@ -26,7 +26,7 @@ type descriptor struct {
 
 // image writes an OCI layout in a tar: an image from nothing, with the program
 // and no shell, for each Linux.
-func (r *releaseOf) image(binaries map[platform]string) error {
+func (r *releaseOf) image(binaries map[platform]string, licences []byte) error {
 	layout := tree{"oci-layout": {mode: 0o644, content: []byte(`{"imageLayoutVersion":"1.0.0"}`)}}
 	blob := func(mediaType string, b []byte) descriptor {
 		sum := sumBytes(b)
@@ -38,7 +38,7 @@ func (r *releaseOf) image(binaries map[platform]string) error {
 		if p.os != "linux" {
 			continue
 		}
-		m, err := r.platformImage(p, binaries[p], blob)
+		m, err := r.platformImage(p, binaries[p], licences, blob)
 		if err != nil {
 			return err
 		}
@@ -63,12 +63,12 @@ func (r *releaseOf) image(binaries map[platform]string) error {
 	return os.WriteFile(filepath.Join(r.out, fmt.Sprintf("lagan_%s_oci.tar", r.version)), b, 0o644)
 }
 
-func (r *releaseOf) platformImage(p platform, binary string, blob func(string, []byte) descriptor) (descriptor, error) {
+func (r *releaseOf) platformImage(p platform, binary string, licences []byte, blob func(string, []byte) descriptor) (descriptor, error) {
 	program, err := os.ReadFile(binary)
 	if err != nil {
 		return descriptor{}, err
 	}
-	files := tree{"usr/bin/lagan": {mode: 0o755, content: program}, "tmp/.keep": {mode: 0o644}}
+	files := tree{"usr/bin/lagan": {mode: 0o755, content: program}, "tmp/.keep": {mode: 0o644}, "usr/share/doc/lagan/licences": {mode: 0o644, content: licences}}
 	for _, name := range dropIns {
 		files["usr/lib/lagan/"+name] = entry{target: "../../bin/lagan"}
 	}

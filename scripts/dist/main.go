@@ -1,12 +1,15 @@
 // Command dist builds a release into a folder: static binaries (lagan-ebs the one with a network), Debian packages
 // with manual pages and completions, an OCI image that holds nothing but the
-// program, a list of what the binaries are made of, and checksums.
+// program, a list of what the binaries are made of, their licences, and checksums.
 //
 // What comes out depends on the commit and the version alone: paths are
 // trimmed, every time is the commit's, archives are written here in a fixed
 // order. Two runs give the same bytes, on any machine with the same Go.
 //
 //	go run ./scripts/dist -o dist [-version 1.2.3] [-platforms linux-amd64]
+//	go run ./scripts/dist -verify dist [the same flags]
+//
+// The second builds it again, elsewhere and otherwise, and compares.
 package main
 
 import (
@@ -47,6 +50,7 @@ func main() {
 	out := flag.String("o", "dist", "the folder to write, which must not be there")
 	version := flag.String("version", "", "the version; by default of the commit's tag, else 0.0.0-dev and the commit")
 	only := flag.String("platforms", "", "those to build for, such as linux-amd64,linux-arm64; by default all")
+	release := flag.String("verify", "", "a folder that -o has written, to compare with the same built again")
 	flag.Parse()
 	if *only != "" {
 		platforms = slices.DeleteFunc(platforms, func(p platform) bool { return !slices.Contains(strings.Split(*only, ","), p.String()) })
@@ -54,7 +58,13 @@ func main() {
 	if len(platforms) == 0 {
 		log.Fatalf("dist: no platform is called %q", *only)
 	}
-	if err := build(*out, *version); err != nil {
+	var err error
+	if *release != "" {
+		err = verify(*release, []string{"-version", *version, "-platforms", *only})
+	} else {
+		err = build(*out, *version)
+	}
+	if err != nil {
 		log.Fatal("dist: ", err)
 	}
 }
@@ -88,14 +98,24 @@ func build(out, version string) error {
 	if err != nil {
 		return err
 	}
+	if err := r.manualArchive(manual); err != nil {
+		return err
+	}
+	licences, err := r.licences(binaries, withNetwork)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(r.out, fmt.Sprintf("lagan_%s_licences.txt", r.version)), licences, 0o644); err != nil {
+		return err
+	}
 	for _, p := range platforms {
 		if p.os == "linux" {
-			if err := r.debian(p, binaries[p], manual); err != nil {
+			if err := r.debian(p, binaries[p], manual, licences); err != nil {
 				return err
 			}
 		}
 	}
-	if err := r.image(binaries); err != nil {
+	if err := r.image(binaries, licences); err != nil {
 		return err
 	}
 	if err := r.sbom(binaries, withNetwork); err != nil {
@@ -171,6 +191,35 @@ func (r *releaseOf) manual() (string, error) {
 	cmd = exec.Command(program, "man", dir)
 	cmd.Stderr = os.Stderr
 	return dir, cmd.Run()
+}
+
+// manualArchive packs the manual pages and completions for systems without a package.
+func (r *releaseOf) manualArchive(dir string) error {
+	files, err := filesBelow(dir)
+	if err != nil {
+		return err
+	}
+	t := tree{}
+	for _, path := range files {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(dir, path)
+		if err != nil {
+			return err
+		}
+		t[filepath.ToSlash(rel)] = entry{mode: 0o644, content: b}
+	}
+	plain, err := t.tar("", r.at)
+	if err != nil {
+		return err
+	}
+	z, err := packed(plain)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(r.out, fmt.Sprintf("lagan_%s_manual.tar.gz", r.version)), z, 0o644)
 }
 
 // checksums writes SHA256SUMS, as sha256sum -c takes it.

@@ -34,7 +34,7 @@ func small(t *testing.T) *releaseOf {
 	for _, p := range platforms {
 		binaries[p] = program
 	}
-	for _, err := range []error{r.debian(platforms[0], program, manual), r.image(binaries), r.checksums()} {
+	for _, err := range []error{r.debian(platforms[0], program, manual, []byte("terms\n")), r.manualArchive(manual), r.image(binaries, []byte("terms\n")), r.checksums()} {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -54,6 +54,37 @@ func TestSameBytes(t *testing.T) {
 	}
 }
 
+// TestSame tells which files of two releases differ.
+func TestSame(t *testing.T) {
+	a, b := t.TempDir(), t.TempDir()
+	for _, f := range []struct{ dir, name, content string }{{a, "x", "1"}, {b, "x", "1"}, {a, "y", "1"}, {b, "y", "2"}, {b, "z", ""}} {
+		if err := os.WriteFile(filepath.Join(f.dir, f.name), []byte(f.content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := same(a, b); err == nil || err.Error() != "of 3 files these differ: y, z" {
+		t.Error(err)
+	}
+	if err := same(a, a); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestLicences collects those of a program whose modules are known, Go's among them.
+func TestLicences(t *testing.T) {
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := (&releaseOf{}).licences(map[platform]string{platforms[0]: program, platforms[1]: program, platforms[2]: program, platforms[3]: program, platforms[4]: program})
+	if err != nil || !bytes.Contains(got, []byte("\nGo, LICENSE\n\nCopyright 2009 The Go Authors.")) {
+		t.Errorf("%s, %v", got, err)
+	}
+	if err := appendLicences(&bytes.Buffer{}, "nothing", t.TempDir()); err == nil {
+		t.Error("a module without a licence was taken")
+	}
+}
+
 // TestDebian has dpkg read and unpack the package.
 func TestDebian(t *testing.T) {
 	needs.Tool(t, "dpkg-deb")
@@ -68,7 +99,7 @@ func TestDebian(t *testing.T) {
 		t.Fatalf("%s, %v", out, err)
 	}
 	for _, path := range []string{"usr/bin/lagan", "usr/lib/lagan/ce", "usr/share/man/man1/lagan.1.gz", "usr/share/bash-completion/completions/lagan",
-		"usr/share/zsh/vendor-completions/_lagan", "usr/share/fish/vendor_completions.d/lagan.fish", "usr/share/doc/lagan/changelog.gz", "usr/share/doc/lagan/copyright"} {
+		"usr/share/zsh/vendor-completions/_lagan", "usr/share/fish/vendor_completions.d/lagan.fish", "usr/share/doc/lagan/changelog.gz", "usr/share/doc/lagan/copyright", "usr/share/doc/lagan/licences.gz"} {
 		if _, err := os.Stat(filepath.Join(root, path)); err != nil {
 			t.Error(err)
 		}
