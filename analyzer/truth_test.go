@@ -190,6 +190,7 @@ func compareFiles(t *testing.T, spec string, got map[string]string, want []truth
 }
 
 func TestDockerTruth(t *testing.T) {
+	needs.Time(t)
 	n, tr := openFixture(t, "docker-ext4", Options{}), loadTruth(t, "docker-ext4")
 	checkEngine(t, n, tr, runtimes.Docker)
 	compareTree(t, n, "@node", tr.NodeFS.Files)
@@ -267,6 +268,7 @@ func compareDiff(t *testing.T, n *Node, c *Container, want []string) {
 }
 
 func TestContainerdTruth(t *testing.T) {
+	needs.Time(t)
 	n, tr := openFixture(t, "eks-xfs", Options{}), loadTruth(t, "eks-xfs")
 	checkNamespaces(t, n, tr)
 	for _, ns := range slices.Sorted(maps.Keys(tr.Namespaces)) {

@@ -8,11 +8,13 @@ import (
 
 	"lagan/analyzer"
 	"lagan/fixtures"
+	"lagan/internal/needs"
 	"lagan/report"
 )
 
 // TestFixturesInBrowser opens the report of each fixture at a desk's and at a phone's width.
 func TestFixturesInBrowser(t *testing.T) {
+	needs.Time(t)
 	for _, name := range fixtures.Names {
 		t.Run(name, func(t *testing.T) {
 			n, err := analyzer.Open(t.Context(), fixtures.Disk(t, name), analyzer.Options{})

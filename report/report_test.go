@@ -193,6 +193,7 @@ func TestHostileInBrowser(t *testing.T) {
 // TestLargeInBrowser is the page of a node with 500 containers and as many
 // counts of events as a report holds.
 func TestLargeInBrowser(t *testing.T) {
+	needs.Time(t)
 	d := sample(500, func(i int) string {
 		return fmt.Sprintf("namespace-%d/some-deployment-7c5ddbdf54-%05d/container", i%20, i)
 	})

@@ -52,7 +52,7 @@ func shuffled(seed uint64, n int, add func(*Record)) {
 }
 
 func TestOrderIsFixed(t *testing.T) {
-	const n = 6000
+	n := needs.Rounds(6000, 2000)
 	var first []byte
 	for seed := range uint64(2) {
 		for _, memory := range []int64{0, 200 << 10, 50 << 10} {

@@ -14,6 +14,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"lagan/evidence"
+	"lagan/internal/needs"
 )
 
 // builder makes journals of few objects, without hash tables.
@@ -328,7 +329,7 @@ func TestMutants(t *testing.T) {
 	rng := rand.New(rand.NewPCG(7, 7))
 	for _, compactMode := range []bool{false, true} {
 		good := six(compactMode).finish(6)
-		for range 5000 {
+		for range needs.Rounds(5000, 500) {
 			b := bytes.Clone(good)
 			for range 1 + rng.IntN(6) {
 				b[rng.IntN(len(b))] = byte(rng.Uint32())

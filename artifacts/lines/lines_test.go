@@ -14,6 +14,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"lagan/evidence"
+	"lagan/internal/needs"
 )
 
 func told(r io.Reader) (out []string, failed []error) {
@@ -65,6 +66,7 @@ func (h *hole) Read(p []byte) (int, error) {
 }
 
 func TestHole(t *testing.T) {
+	needs.Time(t)
 	h := &hole{}
 	got, failed := told(io.MultiReader(strings.NewReader("a\n"), h))
 	if len(got) != 1 || len(failed) == 0 || h.read > maxSkipped+2*MaxLine {
@@ -81,7 +83,7 @@ func unpack(b []byte) (string, error) {
 
 func TestUnpack(t *testing.T) {
 	var b strings.Builder
-	for i := range 50_000 {
+	for i := range needs.Rounds(50_000, 10_000) {
 		fmt.Fprintf(&b, "%d is line %d of a log\n", i*i*7919%1_000_003, i)
 	}
 	log := b.String()

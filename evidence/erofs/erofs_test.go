@@ -12,6 +12,7 @@ import (
 
 	"lagan/evidence"
 	"lagan/evidence/erofs"
+	"lagan/internal/needs"
 )
 
 func TestOpenErrors(t *testing.T) {
@@ -72,10 +73,7 @@ func TestTruncated(t *testing.T) {
 
 // TestMutants changes single bytes of every image, at places that a fixed seed chose.
 func TestMutants(t *testing.T) {
-	n := 60
-	if testing.Short() {
-		n = 10
-	}
+	n := needs.Rounds(60, 10)
 	for name := range golden {
 		b := unpack(t, name)
 		rng := rand.New(rand.NewPCG(3, uint64(len(name))))

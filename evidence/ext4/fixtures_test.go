@@ -10,6 +10,7 @@ import (
 
 	"lagan/evidence"
 	"lagan/fixtures"
+	"lagan/internal/needs"
 )
 
 // fixtureOffsets are where the filesystems begin on the disks of real nodes.
@@ -37,6 +38,7 @@ func fixture(t testing.TB, name string) *FS {
 
 // TestFixtures compares whole nodes with what the kernel showed of them.
 func TestFixtures(t *testing.T) {
+	needs.Time(t)
 	for name := range fixtureOffsets {
 		t.Run(name, func(t *testing.T) {
 			fs := fixture(t, name)

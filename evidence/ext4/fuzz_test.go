@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"lagan/evidence"
+	"lagan/internal/needs"
 )
 
 // ours says whether an error is one that a reader may return.
@@ -136,7 +137,7 @@ func FuzzImage(f *testing.F) {
 
 // TestMutants does the same with a fixed seed; LAGAN_MUTANTS says how often.
 func TestMutants(t *testing.T) {
-	count := 60
+	count := needs.Rounds(60, 12)
 	if n, err := strconv.Atoi(os.Getenv("LAGAN_MUTANTS")); err == nil {
 		count = n
 	}
@@ -191,7 +192,7 @@ func TestFaults(t *testing.T) {
 		return ours(err) || errors.Is(err, errDisk) || errors.Is(err, io.ErrUnexpectedEOF)
 	}
 	for _, short := range []bool{false, true} {
-		for n := 1; ; n++ {
+		for n := 1; ; n += needs.Rounds(1, 7) {
 			f := &failing{bytes.NewReader(image), n, short}
 			exercise(t, f, int64(len(image)), accept)
 			if f.left > 0 {
@@ -215,7 +216,7 @@ func TestTruncated(t *testing.T) {
 	for _, name := range images {
 		image := unpacked(t, name)
 		rng := rand.New(rand.NewPCG(7, 7))
-		for range 12 {
+		for range needs.Rounds(12, 3) {
 			n := rng.IntN(len(image))
 			if told := exercise(t, bytes.NewReader(image[:n]), int64(n), ours); told == 0 {
 				t.Errorf("%s cut at %#x: nothing is said", name, n)

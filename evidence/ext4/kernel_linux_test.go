@@ -243,11 +243,8 @@ func kernelXattrs(path string) map[string][]byte {
 // TestKernel compares every variant with what the kernel shows.
 func TestKernel(t *testing.T) {
 	needs.Root(t, "a loop mount")
-	for i, v := range variants {
+	for _, v := range variants {
 		t.Run(v.name, func(t *testing.T) {
-			if testing.Short() && i > 1 {
-				t.Skip("short")
-			}
 			image, truth := made(t, v, populate)
 			fs := opened(t, image)
 			compare(t, truth, list(t, fs))

@@ -5,6 +5,8 @@ import (
 	"io"
 	"slices"
 	"testing"
+
+	"lagan/internal/needs"
 )
 
 func TestReader(t *testing.T) {
@@ -49,7 +51,7 @@ func TestOverlay(t *testing.T) {
 // TestOverlayIsBounded: a disk on which every deleted file claims the same blocks
 // ends in time, and nothing of it stays unmarked past the bound.
 func TestOverlayIsBounded(t *testing.T) {
-	over := make([]bool, 20_000)
+	over := make([]bool, needs.Rounds(20_000, 4000))
 	claims := make([]Claim, len(over))
 	for i := range claims {
 		claims[i] = Claim{0, 1 << 40, 7, &over[i]}

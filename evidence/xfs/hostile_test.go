@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"lagan/evidence"
+	"lagan/internal/needs"
 )
 
 // patched is an image with a few bytes changed, without a copy of the image.
@@ -148,10 +149,7 @@ func metadata(f *FS) []int64 {
 // TestMutants reads images of which bytes of metadata were changed. A bad
 // checksum keeps nothing from being decoded.
 func TestMutants(t *testing.T) {
-	rounds := 100
-	if testing.Short() {
-		rounds = 20
-	}
+	rounds := needs.Rounds(100, 15)
 	for _, name := range []string{"shapes.img.zst", "v4.img.zst"} {
 		t.Run(name, func(t *testing.T) {
 			image := unpack(t, name)
@@ -235,7 +233,7 @@ func (r failing) ReadAt(b []byte, off int64) (int, error) {
 // TestReadErrors has reads fail: a bad sector costs what is in it only.
 func TestReadErrors(t *testing.T) {
 	image := string(unpack(t, "shapes.img.zst"))
-	for nth := int64(2); nth < 40; nth += 3 {
+	for nth := int64(2); nth < 40; nth += int64(needs.Rounds(3, 12)) {
 		f, err := Open(failing{strings.NewReader(image), nth, -1, new(atomic.Int64)}, int64(len(image)), evidence.Options{})
 		if err == nil {
 			exercise(t, f)

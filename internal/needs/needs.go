@@ -3,7 +3,7 @@
 // and runs always; one that compares with a real program or with the kernel calls
 // [Tool] or [Root], and one that reads a whole node disk calls [Time].
 //
-// go test -short leaves the last two out. Elsewhere what is missing skips the test
+// go test -short leaves the last two out, and repeats less where a test calls [Rounds]. Elsewhere what is missing skips the test
 // with the reason, and fails it where CI_REQUIRE_TOOLS is 1, so that a green run of
 // CI means that nothing went untested.
 package needs
@@ -35,6 +35,15 @@ func Time(t testing.TB) {
 	if testing.Short() {
 		t.Skip("takes long: -short leaves it out")
 	}
+}
+
+// Rounds is how often a test repeats what it does at random or with growing
+// sizes: as often as it should, or as few times as do where short ones are asked for.
+func Rounds(whole, short int) int {
+	if testing.Short() {
+		return short
+	}
+	return whole
 }
 
 // Tool is for a test that has real programs make or judge something. It returns

@@ -10,6 +10,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"lagan/internal/needs"
 	"lagan/runtimes/boltdb"
 )
 
@@ -144,7 +145,7 @@ func open(t testing.TB, raw []byte) *boltdb.DB {
 
 func TestSameAsLibrary(t *testing.T) {
 	for _, ps := range []int{1024, 4096, 16384, 65536} {
-		for _, n := range []int{0, 1, 30, 400} {
+		for _, n := range []int{0, 1, 30, needs.Rounds(400, 100)} {
 			t.Run(fmt.Sprintf("page %d, %d containers", ps, n), func(t *testing.T) {
 				raw := build(t, ps, n%2 == 0, containers(0, n), containers(n, n/3), containers(2*n, 1))
 				db := open(t, raw)

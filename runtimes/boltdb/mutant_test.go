@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"testing"
 
+	"lagan/internal/needs"
 	"lagan/runtimes/boltdb"
 )
 
@@ -14,7 +15,7 @@ import (
 // what stands on pages that were left alone is read. LAGAN_MUTANTS sets how
 // many; the figure to reach is 10,000.
 func TestMutants(t *testing.T) {
-	count := 300
+	count := needs.Rounds(300, 60)
 	if n, err := strconv.Atoi(os.Getenv("LAGAN_MUTANTS")); err == nil {
 		count = n
 	}

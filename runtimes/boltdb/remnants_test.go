@@ -9,6 +9,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"lagan/internal/needs"
 	"lagan/runtimes/boltdb"
 )
 
@@ -83,7 +84,7 @@ func walkRemnants(db *boltdb.DB) map[string]bool {
 // TestRemnantsOfMutants damages databases with freed pages: what stands on
 // pages that were left alone is found. scripts/remnants -mutants has many more.
 func TestRemnantsOfMutants(t *testing.T) {
-	kept, possible := boltMutants(t, 60)
+	kept, possible := boltMutants(t, needs.Rounds(60, 15))
 	if kept*100 < possible*95 {
 		t.Errorf("%d of %d records on untouched pages, less than 95 %%", kept, possible)
 	}

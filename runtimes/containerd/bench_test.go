@@ -13,6 +13,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"lagan/internal/needs"
 	"lagan/runtimes/containerd"
 	"lagan/runtimes/internal/treetest"
 	"lagan/runtimes/oci"
@@ -118,7 +119,7 @@ func big(t testing.TB, containers, images, layers int) *treetest.Tree {
 // TestBigNode lists a node with many containers and images. The figure to reach
 // is 5,000 and 500 (LAGAN_BIG_NODE=1) in 2 seconds and 256 MiB.
 func TestBigNode(t *testing.T) {
-	many, some := 800, 80
+	many, some := needs.Rounds(800, 200), needs.Rounds(80, 20)
 	if os.Getenv("LAGAN_BIG_NODE") != "" {
 		many, some = 5000, 500
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"lagan/fixtures"
+	"lagan/internal/needs"
 	"lagan/runtimes"
 	"lagan/runtimes/boltdb"
 	"lagan/runtimes/containerd"
@@ -377,6 +378,7 @@ func TestDamage(t *testing.T) {
 // TestBlankPages blanks each page of meta.db in turn: what is lost is said, and
 // most of the rest is there.
 func TestBlankPages(t *testing.T) {
+	needs.Time(t)
 	tree := treetest.Load(t, treetest.Disk(t, "eks-xfs"), "/var/lib/containerd")
 	f := tree["var/lib/containerd/"+meta]
 	good := f.Data
@@ -415,7 +417,7 @@ func TestBlankPages(t *testing.T) {
 func TestMutants(t *testing.T) {
 	tree := treetest.Load(t, treetest.Disk(t, "eks-xfs"), "/var/lib/containerd", "/etc/containerd")
 	maps.DeleteFunc(tree, func(name string, f *fstest.MapFile) bool { return strings.Contains(name, "/volumes/") })
-	treetest.Mutants(t, tree, 150, func(fsys *treetest.Tree) {
+	treetest.Mutants(t, tree, needs.Rounds(150, 25), func(fsys *treetest.Tree) {
 		if _, err := containerd.Roots(fsys, fsys.Root()); err != nil {
 			t.Error(err)
 		}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"lagan/fixtures"
+	"lagan/internal/needs"
 	"lagan/runtimes"
 	"lagan/runtimes/docker"
 	"lagan/runtimes/internal/treetest"
@@ -304,7 +305,7 @@ func TestMutants(t *testing.T) {
 	maps.DeleteFunc(tree, func(name string, f *fstest.MapFile) bool {
 		return strings.HasSuffix(name, ".log") || strings.HasSuffix(name, ".gz")
 	})
-	treetest.Mutants(t, tree, 150, func(fsys *treetest.Tree) {
+	treetest.Mutants(t, tree, needs.Rounds(150, 25), func(fsys *treetest.Tree) {
 		s, err := docker.Open(fsys, fsys.Root(), "/var/lib/docker")
 		if err != nil {
 			t.Fatal(err)

@@ -278,7 +278,7 @@ func TestDamage(t *testing.T) {
 func TestMutants(t *testing.T) {
 	tree := treetest.Load(t, treetest.Disk(t, "podman-ext4"), "/var/lib/containers/storage", "/etc/containers")
 	maps.DeleteFunc(tree, func(name string, f *fstest.MapFile) bool { return strings.HasSuffix(name, ".gz") })
-	treetest.Mutants(t, tree, 150, func(fsys *treetest.Tree) {
+	treetest.Mutants(t, tree, needs.Rounds(150, 25), func(fsys *treetest.Tree) {
 		if _, err := storage.Roots(fsys, fsys.Root()); err != nil {
 			t.Error(err)
 		}

@@ -14,6 +14,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"lagan/fixtures"
+	"lagan/internal/needs"
 )
 
 // build makes the program.
@@ -72,6 +73,7 @@ func commands(t *testing.T) map[string][]string {
 // TestCommands runs what the engines would run, with folders of the test's in
 // the places of the volumes, and the index in the engine's own variable.
 func TestCommands(t *testing.T) {
+	needs.Time(t)
 	program, dir := build(t), t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "manifest.csv"), []byte("evidence,name\n"+fixtures.Path("podman-ext4.img.zst")+",one\n"+fixtures.Path("podman-ext4.img.zst")+",two\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -114,13 +116,7 @@ func TestCommands(t *testing.T) {
 
 // TestOpenRelik runs the worker's task, with modules of ours in the place of OpenRelik's.
 func TestOpenRelik(t *testing.T) {
-	python, err := exec.LookPath("python3")
-	if err != nil {
-		if os.Getenv("CI_REQUIRE_TOOLS") == "1" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	python := needs.Tool(t, "python3")
 	cmd := exec.Command(python, "openrelik/test_tasks.py", fixtures.Path("podman-ext4.img.zst"))
 	cmd.Env = append(os.Environ(), "LAGAN="+build(t), "PYTHONDONTWRITEBYTECODE=1")
 	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), " in files that OpenRelik is told of") {
