@@ -23,6 +23,8 @@ type ServeOptions struct {
 	// Mounted and Busy, if set, are called when the mount can be used, and when it
 	// ends while it is in use.
 	Mounted, Busy func()
+	// Kept, if set, is the connection to the process that mounts for this one.
+	Kept *mount.Kept
 }
 
 // Serve mounts a tree at a folder of this machine until ctx ends or someone
@@ -69,7 +71,7 @@ func (n *Node) mountOptions(object string, o ServeOptions) mount.Options {
 		}
 	}
 	return mount.Options{
-		Source: n.Evidence[0].Name, Size: size, AllowOther: o.AllowOther, Mounted: o.Mounted, Busy: o.Busy,
+		Source: n.Evidence[0].Name, Size: size, AllowOther: o.AllowOther, Mounted: o.Mounted, Busy: o.Busy, Kept: o.Kept,
 		Guard: func(path func() string, read func() error) {
 			n.guard(0, object, func() error {
 				if err := read(); err != nil {

@@ -67,6 +67,8 @@ type Options struct {
 	// Busy, if set, is called when the mount is to end and is still in use: it is
 	// taken out of the tree, and its users get errors from then on.
 	Busy func()
+	// Kept, if set, is the connection to the process that mounts for this one.
+	Kept *Kept
 }
 
 // Serve mounts trees at a folder and serves them until ctx ends, which unmounts

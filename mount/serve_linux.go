@@ -5,10 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -16,46 +13,32 @@ import (
 )
 
 const (
-	device     = "/dev/fuse"
-	helper     = "fusermount3"
-	mountFlags = unix.MS_RDONLY | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
 	// readSize is how much the kernel asks for at once; it takes no more (FUSE_MAX_MAX_PAGES, fs/fuse/fuse_i.h).
 	readSize = 1 << 20
 	// background is how many of its own requests, read-ahead above all, the kernel keeps waiting.
 	background = 64
 )
 
-// helperDirs are looked through beside PATH, which services often lack.
-var helperDirs = []string{"/usr/local/bin", "/usr/bin", "/bin"}
-
 func serve(ctx context.Context, folder string, trees []Tree, o Options) error {
-	info, err := os.Stat(folder)
-	if err != nil {
+	if o.Kept != nil {
+		return serveKept(trees, o)
+	}
+	if err := mountable(folder); err != nil {
 		return err
-	}
-	if !info.IsDir() {
-		return &fs.PathError{Op: "mount", Path: folder, Err: unix.ENOTDIR}
-	}
-	if _, err := os.Stat(device); err != nil {
-		return fmt.Errorf("%w (%s is missing): load the module with `modprobe fuse`; a container needs --device %s --cap-add SYS_ADMIN; "+
-			"or write the files into a folder with `lagan export --format dir`", ErrNoFUSE, device, device)
 	}
 	f, err := newFilesystem(trees, o)
 	if err != nil {
 		return err
 	}
-	server, err := attach(folder, f, o)
+	p, fd, err := attach(folder, o)
 	if err != nil {
 		return err
 	}
-	ended := make(chan struct{})
-	go func() {
-		server.Serve()
-		close(ended)
-	}()
-	if err := server.WaitMount(); err != nil {
-		return errors.Join(err, detach(folder, server))
+	ended, err := answerKernel(f, fd)
+	if err != nil {
+		return errors.Join(err, p.unmount(true))
 	}
+	keepFromPolling(p.folder)
 	if o.Mounted != nil {
 		o.Mounted()
 	}
@@ -63,90 +46,64 @@ func serve(ctx context.Context, folder string, trees []Tree, o Options) error {
 	case <-ended: // someone unmounted it
 		return nil
 	case <-ctx.Done():
+		return p.detach(ended, o.Busy)
 	}
-	if err := server.Unmount(); err == nil {
-		<-ended
-		return nil
-	}
-	// The library takes any word of the helper for a failure, a warning of the
-	// dynamic linker too. Where the mount is gone the kernel ends the server.
-	select {
-	case <-ended:
-		return nil
-	case <-time.After(goneWithin):
-	}
-	if o.Busy != nil {
-		o.Busy()
-	}
-	return detach(folder, server)
 }
 
-// goneWithin is how long the kernel may take to tell the server that its mount is gone.
-const goneWithin = 500 * time.Millisecond
-
-// attach mounts: by itself, where this process may, else through fusermount3,
-// which does it for ordinary users.
-func attach(folder string, f *filesystem, o Options) (*fuse.Server, error) {
-	options := &fuse.MountOptions{
-		AllowOther: o.AllowOther, FsName: o.Source, Name: "lagan",
-		MaxWrite: readSize, MaxReadAhead: readSize, MaxBackground: background,
-		EnableSymlinkCaching: true, ExplicitDataCacheControl: true, DisableSplice: true,
-		DirectMountStrict: true, DirectMountFlags: mountFlags,
-		Logger: log.New(io.Discard, "", 0),
-	}
-	server, direct := fuse.NewServer(f, folder, options)
-	if direct == nil {
-		return server, nil
-	}
-	if findHelper() == "" {
-		return nil, fmt.Errorf("%w: %w; as an ordinary user it takes %s, of the package fuse3; a container needs --device %s --cap-add SYS_ADMIN",
-			ErrPermission, direct, helper, device)
-	}
-	options.DirectMountStrict, options.DirectMountFlags = false, 0
-	options.Options = []string{"ro", "nosuid", "nodev", "noexec"}
-	server, err := fuse.NewServer(f, folder, options)
-	if err == nil {
-		return server, nil
-	}
-	hint := "the folder must be yours, and " + device + " readable and writable by you; a container needs --cap-add SYS_ADMIN"
-	if o.AllowOther {
-		hint = "for other users /etc/fuse.conf must say user_allow_other"
-	}
-	return nil, fmt.Errorf("%w: %s; %s", ErrPermission, strings.TrimSpace(err.Error()), hint)
-}
-
-// detach takes a mount that is in use out of the tree. Those who use it get
-// errors when this process ends.
-func detach(folder string, server *fuse.Server) error {
-	if unix.Unmount(folder, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW) == nil {
-		return nil
-	}
-	path := findHelper()
-	if path == "" {
-		return server.Unmount()
-	}
-	p, err := os.StartProcess(path, []string{helper, "-u", "-z", folder}, &os.ProcAttr{Files: []*os.File{nil, nil, os.Stderr}})
+// serveKept serves what another process mounts when everything is ready, until
+// that one unmounts it or is gone itself.
+func serveKept(trees []Tree, o Options) error {
+	f, err := newFilesystem(trees, o)
 	if err != nil {
 		return err
 	}
-	state, err := p.Wait()
-	if err == nil && !state.Success() {
-		err = fmt.Errorf("unmounting %s: %s: %s", folder, helper, state)
+	fd, err := o.Kept.device()
+	if err != nil {
+		return err
 	}
-	return err
+	ended, err := answerKernel(f, fd)
+	if err != nil {
+		return err
+	}
+	if err := o.Kept.say(nowServed, ""); err != nil {
+		return err
+	}
+	select {
+	case <-ended:
+	case <-o.Kept.gone():
+	}
+	return nil
 }
 
-// findHelper returns the path of the program that mounts for ordinary users, "" without one.
-func findHelper() string {
-	for _, dir := range append(strings.Split(os.Getenv("PATH"), ":"), helperDirs...) {
-		for _, name := range []string{helper, "fusermount"} {
-			path := dir + "/" + name
-			if info, err := os.Stat(path); strings.HasPrefix(dir, "/") && err == nil && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
-				return path
-			}
-		}
+// answerKernel begins to answer what the kernel asks by the device, which it
+// closes in the end; ended is closed when the mount is gone.
+func answerKernel(f *filesystem, fd int) (ended <-chan struct{}, err error) {
+	server, err := fuse.NewServer(f, fmt.Sprintf("/dev/fd/%d", fd), &fuse.MountOptions{
+		Name: kind, MaxWrite: readSize, MaxReadAhead: readSize, MaxBackground: background,
+		EnableSymlinkCaching: true, ExplicitDataCacheControl: true, DisableSplice: true,
+		Logger: log.New(io.Discard, "", 0),
+	})
+	if err != nil {
+		return nil, err
 	}
-	return ""
+	done := make(chan struct{})
+	go func() {
+		server.Serve()
+		close(done)
+	}()
+	return done, nil
+}
+
+// keepFromPolling has the kernel learn that no file of the mount can be polled:
+// Go's runtime polls what it opens, and in the process that serves it, with
+// every thread busy, nobody would answer. The name is one that go-fuse answers itself.
+func keepFromPolling(folder string) {
+	fd, err := unix.Open(folder+"/.go-fuse-epoll-hack", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	_, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0) // the answer doesn't matter
+	unix.Close(fd)
 }
 
 // forever is how long the kernel may keep what it was told: evidence doesn't change.

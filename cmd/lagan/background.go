@@ -1,12 +1,14 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
+
+	"lagan/analyzer"
+	"lagan/mount"
 )
 
 // reportTo is the environment's name for the descriptor by which a mount in the
@@ -16,23 +18,36 @@ const reportTo = "LAGAN_MOUNT_REPORT"
 // mounted is what is said when the mount can be used.
 const mounted = "mounted"
 
-// inBackground returns when a mount can be used, and leaves a process behind
-// that serves it until it is unmounted: callers of container-explorer and
-// docker-explorer expect mounts of the kernel's, which need no process. That
-// process is this program again, with the same arguments.
-func inBackground(ctx context.Context, serve func(ctx context.Context, ready func()) error) error {
-	if os.Getenv(reportTo) != "" {
+// inBackground returns when a mount can be used, and leaves processes behind
+// that serve it until it is unmounted: callers of container-explorer and
+// docker-explorer expect mounts of the kernel's, which need no process. They are
+// this program again, with the same arguments: one that mounts, and one that
+// reads the evidence and calls serve.
+func (u *ui) inBackground(folder string, serve func(analyzer.ServeOptions) error) error {
+	switch {
+	case u.kept != nil:
+		err := serve(analyzer.ServeOptions{Kept: u.kept})
+		if err != nil {
+			u.kept.Fail(err)
+		}
+		return err
+	case os.Getenv(reportTo) != "":
 		w := os.NewFile(3, "report")
 		os.Unsetenv(reportTo)
-		err := serve(ctx, func() {
+		_, err := keep(u.ctx, folder, mount.Options{Source: "lagan", Mounted: func() {
 			fmt.Fprint(w, mounted)
 			w.Close()
-		})
+		}}, os.Stdin, os.Stdout, os.Stderr)
 		if err != nil {
 			fmt.Fprint(w, err.Error()) // where it is open still, the mount did not begin
 		}
 		return err
 	}
+	return startBackground()
+}
+
+// startBackground starts the process that mounts, and waits until it has.
+func startBackground() error {
 	program, err := os.Executable()
 	if err != nil {
 		return err

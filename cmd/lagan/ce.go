@@ -225,7 +225,7 @@ func (c *ce) open(args []string) error {
 			return err
 		}
 		err = c.confine(evidence, folder)
-	} else if !strings.HasPrefix(c.command, "mount") {
+	} else {
 		err = c.confine(evidence)
 	}
 	if err != nil {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 
@@ -12,17 +11,16 @@ import (
 // mount mounts a container, or each in a folder of its own, and returns; the
 // mounts stay until someone unmounts them.
 func (c *ce) mount(args []string) error {
-	return inBackground(c.u.ctx, func(ctx context.Context, ready func()) error {
-		folder := args[len(args)-1]
+	folder := args[len(args)-1]
+	return c.u.inBackground(folder, func(o analyzer.ServeOptions) error {
 		if err := c.open(nil); err != nil {
 			return err
 		}
 		defer c.n.Close()
-		o := analyzer.ServeOptions{Mounted: ready}
 		if len(args) == 1 {
 			o.ByID = true
 			o.Only = c.containers(c.f.mountSupport)
-			return c.n.ServeAll(ctx, folder, o)
+			return c.n.ServeAll(c.u.ctx, folder, o)
 		}
 		x, err := c.find(args[0])
 		if err != nil {
@@ -32,7 +30,7 @@ func (c *ce) mount(args []string) error {
 		if err != nil {
 			return err
 		}
-		return c.n.Serve(ctx, folder, view, o)
+		return c.n.Serve(c.u.ctx, folder, view, o)
 	})
 }
 

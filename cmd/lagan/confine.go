@@ -27,8 +27,21 @@ func isFileFlag(f *pflag.Flag) bool {
 	return ok
 }
 
-// confined is what holds of the process, "" before anything does.
-func (u *ui) confined() string { return u.confinement.String() }
+// confinedBy says, a line each, what holds of this process and what does of
+// those that other commands start.
+func (u *ui) confinedBy(evidence string) []string {
+	lines := []string{"this process: " + u.confinement.String()}
+	if !u.sandbox || u.noSandbox {
+		return lines
+	}
+	a := confine.Access{Read: readable(evidence, false), Write: []string{u.spoolDir()}}
+	reach(&a, evidence)
+	lines = append(lines, "mount, the process that reads and serves: "+confine.Plan(a).String()+"; the one that mounts for it reads no evidence, and nothing confines it")
+	a.Write = append(a.Write, "-o/SNAPSHOT")
+	lines = append(lines, "batch, the process of each snapshot: "+confine.Plan(a).String())
+	a.Write[len(a.Write)-1], a.Itself = "-o", true
+	return append(lines, "batch, the process that starts those: "+confine.Plan(a).String()+"; it starts this program alone")
+}
 
 // confine takes from the process what this command doesn't need. It is called
 // before the evidence is opened, and again after: what is open stays open, and

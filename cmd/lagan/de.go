@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -82,13 +81,6 @@ func (d *de) run(args []string) error {
 	default:
 		return usageError{errors.New("usage: de.py [-r DOCKER_DIRECTORY] list KIND | history ID | mount ID DIR; see `lagan de --help`")}
 	}
-	if d.u.sandbox && !d.u.noSandbox {
-		a := confine.Access{Read: append(readable(d.root, false), "/proc/self/uid_map"), Write: []string{d.u.spoolDir()}}
-		reach(&a, d.root)
-		if _, err := confine.Apply(a); err != nil {
-			return err
-		}
-	}
 	if err := d.open(); err != nil {
 		return err
 	}
@@ -99,7 +91,15 @@ func (d *de) run(args []string) error {
 	return d.list(args[1])
 }
 
+// open opens what -r names, confined as other commands are.
 func (d *de) open() (err error) {
+	if d.u.sandbox && !d.u.noSandbox {
+		a := confine.Access{Read: append(readable(d.root, false), "/proc/self/uid_map"), Write: []string{d.u.spoolDir()}}
+		reach(&a, d.root)
+		if _, err := confine.Apply(a); err != nil {
+			return err
+		}
+	}
 	d.n, err = d.u.open(d.root)
 	return err
 }
@@ -253,7 +253,7 @@ func (d *de) history(id string) error {
 
 // mount mounts a container's files with its volumes, and returns.
 func (d *de) mount(id, folder string) error {
-	return inBackground(d.u.ctx, func(ctx context.Context, ready func()) error {
+	return d.u.inBackground(folder, func(o analyzer.ServeOptions) error {
 		if err := d.open(); err != nil {
 			return err
 		}
@@ -266,6 +266,7 @@ func (d *de) mount(id, folder string) error {
 		if err != nil {
 			return err
 		}
-		return d.n.Serve(ctx, folder, view, analyzer.ServeOptions{Mounts: true, Mounted: ready})
+		o.Mounts = true
+		return d.n.Serve(d.u.ctx, folder, view, o)
 	})
 }

@@ -31,7 +31,9 @@ state, the operating system, and every container runtime's data root.`,
 				return err
 			}
 			if u.verbose {
-				fmt.Fprintf(u.stderr, "lagan: this process: %s\n", text.ForTerminal(u.confined()))
+				for _, line := range u.confinedBy(args[0]) {
+					fmt.Fprintf(u.stderr, "lagan: %s\n", text.ForTerminal(line))
+				}
 			}
 			return u.write(func(w io.Writer) error {
 				if u.output == "table" {

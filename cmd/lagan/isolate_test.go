@@ -40,6 +40,7 @@ func registerMisbehaving() {
 			return nil, open(r)
 		}})
 	}
+	filesystems = append(filesystems, analyzer.Opener{Name: magicMounted, Open: openMounted})
 }
 
 // endless overflows the stack without reading anything. Its frames are large: a

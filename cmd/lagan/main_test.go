@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime/debug"
 	"strings"
@@ -37,7 +38,9 @@ func TestMain(m *testing.M) {
 		// Opened before the process confines itself. getrusage won't do: it counts
 		// the parent, whose memory a child has until it starts its own program.
 		status, err := os.Open("/proc/self/status")
-		code := runConfined(context.Background(), arguments(os.Args), os.Stdout, os.Stderr)
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+		code := runConfined(ctx, arguments(os.Args), os.Stdout, os.Stderr)
+		stop()
 		if err == nil && os.Getenv(tellPeak) != "" {
 			b, _ := io.ReadAll(status)
 			_, peak, _ := strings.Cut(string(b), "VmHWM:")

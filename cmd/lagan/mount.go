@@ -3,11 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"lagan/analyzer"
 	"lagan/internal/text"
+	"lagan/mount"
 )
 
 func newMountCommand(u *ui) *cobra.Command {
@@ -25,25 +27,28 @@ It takes Linux with FUSE: root needs nothing more, an ordinary user the program 
 You can read every file, whatever its owner and mode say; nobody else can, unless --allow-other is given.
 Types, owners, modes, times, links, device numbers and attributes are the evidence's; attributes that begin with
 trusted. show to root alone. Devices don't open, setuid has no effect and nothing can be run from there.
-A place that can't be read is an I/O error of the program that reads it, and a warning here. The process
-that serves the mount is not confined as other commands are: Linux lets no confined process unmount.`,
+A place that can't be read is an I/O error of the program that reads it, and a warning here. The evidence is
+read in a process of its own, confined as other commands are; this one mounts and unmounts for it.`,
 		examples: `
   lagan mount node.img.zst web-front /mnt/web
   lagan mount node.img.zst @node /mnt/node & clamscan -r /mnt/node; umount /mnt/node
   lagan mount node.img.zst --all /mnt/containers
   lagan mount node.img.zst tomcat-prod --upper /mnt/changes`,
-		min: 2, max: 3, unconfined: true,
+		min: 2, max: 3,
 		check: func() error {
 			args := cmd.Flags().Args()
 			if want := 3; all == (len(args) == want) {
 				return usageError{errors.New("usage: lagan mount EVIDENCE CONTAINER MOUNTPOINT, or lagan mount EVIDENCE --all MOUNTPOINT")}
 			}
-			return u.outside(args[0], "the mount point", args[len(args)-1])
+			folder := args[len(args)-1]
+			if err := u.outside(args[0], "the mount point", folder); err != nil {
+				return err
+			}
+			return u.elsewhere(folder, mount.Options{Source: filepath.Base(args[0]), AllowOther: o.AllowOther})
 		},
 		run: func(n *analyzer.Node, args []string) error {
 			folder := args[len(args)-1]
-			o.Mounted = func() { u.say("mounted at %s; Ctrl-C unmounts it", folder) }
-			o.Busy = func() { u.say("%s is in use: it is unmounted all the same", folder) }
+			o.Mounted, o.Busy, o.Kept = u.sayMounted(folder), u.sayBusy(folder), u.kept
 			if all {
 				return n.ServeAll(u.ctx, folder, o)
 			}

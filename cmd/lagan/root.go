@@ -64,7 +64,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // runConfined is run in a process of its own, which gives up what it doesn't need.
 func runConfined(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	u := &ui{ctx: ctx, stdout: stdout, stderr: stderr, sandbox: true}
+	u := &ui{ctx: ctx, stdout: stdout, stderr: stderr, sandbox: true, kept: keeperOf()}
 	detach, err := u.attach()
 	if err != nil {
 		fmt.Fprintf(stderr, "lagan: %v\n", err)
@@ -163,9 +163,6 @@ type verb struct {
 	check func() error
 	// readsNothing lets the command go on where no filesystem was found.
 	readsNothing bool
-	// unconfined is set where the command does what a confined process can't:
-	// mount and unmount, which Landlock refuses to all that it holds.
-	unconfined bool
 }
 
 // command makes a cobra command of a verb: the evidence is opened first, and
@@ -188,7 +185,6 @@ func (u *ui) command(v verb) *cobra.Command {
 					return err
 				}
 			}
-			u.sandbox = u.sandbox && !v.unconfined
 			if err := u.makeCache(); err != nil {
 				return err
 			}

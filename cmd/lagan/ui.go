@@ -19,6 +19,7 @@ import (
 	"lagan/internal/confine"
 	"lagan/internal/isolate"
 	"lagan/internal/text"
+	"lagan/mount"
 )
 
 // ui holds what every command shares. Its rules: results go to standard output
@@ -54,6 +55,7 @@ type ui struct {
 	tellsFiles   bool // the command tells the files of the whole evidence
 
 	child       *isolate.Child // where this process was started to read evidence for another one
+	kept        *mount.Kept    // where another process mounts for this one
 	sandbox     bool           // this is a process of its own, which may be confined
 	confinement confine.State
 

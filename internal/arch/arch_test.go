@@ -62,7 +62,7 @@ var ranks = []struct {
 	{"report", []string{"findings", "internal/text"}},
 	{"checkpoint", []string{"evidence"}},
 	{"analyzer", []string{"checkpoint", "find", "hashset", "evidence/...", "internal/sqlite", "runtimes/...", "layers", "overlay", "export", "mount", "artifacts/...", "timeline", "findings", "report"}},
-	{"cmd/lagan", []string{"checkpoint", "batch", "find", "analyzer", "evidence", "runtimes", "layers", "timeline", "findings", "report", "internal/text", "internal/confine", "internal/isolate"}},
+	{"cmd/lagan", []string{"checkpoint", "batch", "find", "analyzer", "mount", "evidence", "runtimes", "layers", "timeline", "findings", "report", "internal/text", "internal/confine", "internal/isolate"}},
 	{"fixtures", nil},
 	{"scripts/...", []string{"..."}},
 }

@@ -77,19 +77,32 @@ func Apply(a Access) (State, error) {
 	if err := config.Restrict(rules...); err != nil {
 		return s, fmt.Errorf("confining with landlock: %w", err)
 	}
+	s = of(a, append(slices.Clone(files), dirs...), out)
+	filtered, err := filter(len(a.Connect) > 0, a.Itself)
+	if err != nil {
+		return s, err
+	}
+	return append(s, filtered...), nil
+}
+
+// Plan says what would hold of a process that Apply confined to paths, which may
+// be words here that stand for what isn't known yet.
+func Plan(a Access) State {
+	_, filtered := filterOf(len(a.Connect) > 0, a.Itself)
+	return append(of(a, a.Read, a.Write), filtered...)
+}
+
+// of says what Landlock leaves.
+func of(a Access, reads, writes []string) (s State) {
 	if v := abi(); v > 0 {
-		s = append(s, fmt.Sprintf("landlock %d: reads %q, writes in %q", v, append(slices.Clone(files), dirs...), out))
+		s = append(s, fmt.Sprintf("landlock %d: reads %q, writes in %q", v, reads, writes))
 	} else {
 		s = append(s, "no landlock in this kernel: any file that this user may open could be opened")
 	}
 	if len(a.Connect) > 0 {
 		s = append(s, fmt.Sprintf("connects to the ports %d", a.Connect))
 	}
-	filtered, err := filter(len(a.Connect) > 0, a.Itself)
-	if err != nil {
-		return s, err
-	}
-	return append(s, filtered...), nil
+	return s
 }
 
 // aboutProcesses is where Go's and C's runtimes learn of threads and limits when
@@ -122,14 +135,15 @@ func abi() int {
 	return v
 }
 
-// filter refuses the system calls that are not needed, with EPERM.
-func filter(client, itself bool) (State, error) {
+// filterOf returns the system calls that are refused, and says so; none where
+// this kernel or processor has no filter.
+func filterOf(client, itself bool) (calls []string, s State) {
 	if !seccomp.Supported() {
-		return State{"no seccomp in this kernel: programs and sockets are not refused"}, nil
+		return nil, State{"no seccomp in this kernel: programs and sockets are not refused"}
 	}
 	info, err := arch.GetInfo("")
 	if err != nil {
-		return State{"no seccomp filter for this processor: programs and sockets are not refused"}, nil
+		return nil, State{"no seccomp filter for this processor: programs and sockets are not refused"}
 	}
 	names, what := slices.Concat(refused, clientCalls), "programs and sockets"
 	if client {
@@ -138,22 +152,30 @@ func filter(client, itself bool) (State, error) {
 	if itself { // which programs can be started is Landlock's then
 		names, what = slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == "execve" }), "sockets"
 	}
-	var known []string
 	for _, name := range names {
 		if _, ok := info.SyscallNames[name]; ok {
-			known = append(known, name)
+			calls = append(calls, name)
 		}
 	}
-	err = seccomp.LoadFilter(seccomp.Filter{
+	return calls, State{"no new privileges", fmt.Sprintf("seccomp: %d system calls refused, %s among them", len(calls), what)}
+}
+
+// filter refuses the system calls that are not needed, with EPERM.
+func filter(client, itself bool) (State, error) {
+	calls, s := filterOf(client, itself)
+	if calls == nil {
+		return s, nil
+	}
+	err := seccomp.LoadFilter(seccomp.Filter{
 		NoNewPrivs: true,
 		Flag:       seccomp.FilterFlagTSync,
 		Policy: seccomp.Policy{
 			DefaultAction: seccomp.ActionAllow,
-			Syscalls:      []seccomp.SyscallGroup{{Names: known, Action: seccomp.ActionErrno}},
+			Syscalls:      []seccomp.SyscallGroup{{Names: calls, Action: seccomp.ActionErrno}},
 		},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("confining with seccomp: %w", err)
 	}
-	return State{"no new privileges", fmt.Sprintf("seccomp: %d system calls refused, %s among them", len(known), what)}, nil
+	return s, nil
 }
