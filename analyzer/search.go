@@ -163,6 +163,10 @@ func (s *searcher) sign(folder int32, name []byte) {
 		}
 	case "graph", "repositories-aufs": // Docker before 1.10
 		s.hint(runtimes.Docker, folder)
+	case "containerdmeta.db": // of a worker; in Docker's own folder it is no root
+		if strings.HasPrefix(s.name(folder, 0), "runc-") {
+			s.hint(runtimes.BuildKit, s.up(folder, 1))
+		}
 	case "db.sql":
 		s.hint(runtimes.Podman, folder)
 	case "bolt_state.db":

@@ -25,10 +25,11 @@ func TestSearchSigns(t *testing.T) {
 		"srv/c/io.containerd.snapshotter.v1.overlayfs/snapshots/1/fs/x/overlay-layers/layers.json", // in a layer
 		"home/kim/.store/libpod/bolt_state.db", "opt/s/overlay-images/images.json", "opt/s/overlay-layers/layers.json",
 		"data/app/db.sql", "old/graph/x", "proc-layers/x",
+		"srv/b/runc-overlayfs/containerdmeta.db", "srv/a/buildkit/containerdmeta.db",
 	} {
 		f.File(p, "")
 	}
-	want := []string{"containerd /srv/a/volumes/kind/_data/lib/containerd", "docker /old", "docker /srv/a", "podman /", "podman /data/app", "podman /home/kim/.store", "podman /opt/s"}
+	want := []string{"buildkit /srv/b", "containerd /srv/a/volumes/kind/_data/lib/containerd", "docker /old", "docker /srv/a", "podman /", "podman /data/app", "podman /home/kim/.store", "podman /opt/s"}
 	x, err := newIndex(f, f.Root(), func(err error) { t.Error(err) })
 	if err != nil {
 		t.Fatal(err)

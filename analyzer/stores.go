@@ -9,6 +9,7 @@ import (
 
 	"lagan/evidence"
 	"lagan/runtimes"
+	"lagan/runtimes/buildkit"
 	"lagan/runtimes/containerd"
 	"lagan/runtimes/docker"
 	"lagan/runtimes/nspawn"
@@ -43,6 +44,7 @@ var runtimeReaders = []runtimeReader{
 	reader(runtimes.Docker, alone(docker.Roots), docker.Open, docker.Usual),
 	reader(runtimes.Containerd, containerd.Roots, containerd.Open, containerd.Usual),
 	reader(runtimes.Podman, alone(storage.Roots), storage.Open, storage.Usual), // and CRI-O's, in the same stores
+	reader(runtimes.BuildKit, buildkit.Roots, buildkit.Open, buildkit.Usual),
 	reader(nspawn.Name, alone(nspawn.Roots), nspawn.Open, nspawn.Usual),
 }
 

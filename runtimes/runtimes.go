@@ -19,6 +19,7 @@ const (
 	Docker     Name = "docker"
 	Podman     Name = "podman"
 	CRIO       Name = "crio"
+	BuildKit   Name = "buildkit"
 )
 
 // Kind tells a container from a pod's sandbox.

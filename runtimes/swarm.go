@@ -106,6 +106,7 @@ type BuildKind string
 const (
 	BuildRecord BuildKind = "build" // one run, as the history has it
 	BuildCache  BuildKind = "cache" // the result of one step
+	BuildStep   BuildKind = "step"  // a step that ran when the disk was copied, or the builder died
 )
 
 // Build is a build of an image, or what is kept of one of its steps.

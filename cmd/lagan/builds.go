@@ -15,8 +15,10 @@ func newBuildsCommand(u *ui) *cobra.Command {
 		verb: verb{
 			use:   "builds EVIDENCE",
 			short: "list what BuildKit built, and what it kept of the steps",
-			long: `List the builds that BuildKit's history has, with what they were told, and the records of its cache: a step of a Dockerfile
-each, in the builder's words, with when it ran first and was used last. recover has those that were pruned.
+			long: `List the builds that BuildKit's history has, with what they were told, the records of its cache (a step of a Dockerfile each,
+in the builder's words, with when it ran first and was used last), and the steps that ran when the disk was copied. The
+BuildKit inside of Docker is read, and data roots of its own: of buildkitd, of nerdctl's builder, of docker buildx.
+recover has the records that were pruned.
 `,
 			examples: `
   lagan builds node.img.zst

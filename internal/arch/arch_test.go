@@ -46,6 +46,7 @@ var ranks = []struct {
 	{"runtimes/storage", []string{"evidence", "runtimes", "runtimes/boltdb", "internal/sqlite", "runtimes/kubernetes", "runtimes/oci", "runtimes/internal/...", "internal/bin"}},
 	{"runtimes/kubernetes", []string{"evidence", "runtimes", "runtimes/internal/...", "internal/bin"}},
 	{"runtimes/internal/treetest", []string{"..."}}, // opens fixtures, for tests alone
+	{"runtimes/buildkit", []string{"evidence", "runtimes", "runtimes/containerd", "runtimes/internal/..."}},
 	{"runtimes/internal/builds", []string{"evidence", "runtimes", "runtimes/boltdb", "runtimes/oci", "runtimes/internal/..."}},
 	{"runtimes/...", []string{"evidence", "runtimes", "runtimes/oci", "runtimes/internal/...", "internal/bin"}},
 	{"layers", []string{"evidence", "internal/bin"}},

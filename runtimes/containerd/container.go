@@ -57,7 +57,7 @@ func (s *Store) containers(ns *namespace, yield func(runtimes.Container, error) 
 	met := make(map[string]bool)
 	read := func(m member) containerRead {
 		if m.err != nil {
-			return containerRead{err: fmt.Errorf("%s: %w", join(s.root, metaDB), m.err)}
+			return containerRead{err: fmt.Errorf("%s: %w", join(s.root, s.layout.MetaDB), m.err)}
 		}
 		b, err := m.kv.Bucket()
 		if err != nil {

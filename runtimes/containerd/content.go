@@ -25,7 +25,6 @@ const (
 	keyRef        = "ref"
 	keyExpires    = "expireat"
 	keyExpected   = "expected"
-	contentIngest = "io.containerd.content.v1.content/ingest"
 )
 
 // maxIngestFile bounds the small files beside an ingest's data.
@@ -42,7 +41,7 @@ func (s *Store) Namespaces() iter.Seq2[runtimes.Namespace, error] {
 		}
 		for _, ns := range s.namespaces {
 			r := readRecord(ns.bucket)
-			out := runtimes.Namespace{Runtime: runtimes.Containerd, StorePath: s.root, Name: ns.name, Labels: r.texts(bucketLabels), Images: len(ns.images)}
+			out := runtimes.Namespace{Runtime: s.layout.Runtime, StorePath: s.root, Name: ns.name, Labels: r.texts(bucketLabels), Images: len(ns.images)}
 			for _, err := range each(ns.bucket, bucketContainers) {
 				if err == nil {
 					out.Containers++
@@ -108,11 +107,11 @@ func (s *Store) Contents() iter.Seq2[runtimes.Content, error] {
 				return
 			}
 		}
-		blobs, err := s.files(contentBlobs + "/sha256")
+		blobs, err := s.files(s.layout.blobs() + "/sha256")
 		if err != nil && !yield(runtimes.Content{}, err) {
 			return
 		}
-		ingests, err := s.files(contentIngest)
+		ingests, err := s.files(s.layout.ingests())
 		if err != nil && !yield(runtimes.Content{}, err) {
 			return
 		}
@@ -165,9 +164,9 @@ func (s *Store) files(dir string) (map[string]evidence.Ino, error) {
 }
 
 func (s *Store) newContent(kind runtimes.ContentKind, digest string) runtimes.Content {
-	c := runtimes.Content{Runtime: runtimes.Containerd, StorePath: s.root, Kind: kind, Digest: digest, Size: -1, OnDisk: -1, MediaType: s.mediaTypes[digest]}
+	c := runtimes.Content{Runtime: s.layout.Runtime, StorePath: s.root, Kind: kind, Digest: digest, Size: -1, OnDisk: -1, MediaType: s.mediaTypes[digest]}
 	if algorithm, hex, ok := strings.Cut(digest, ":"); ok && kind == runtimes.ContentBlob && !strings.Contains(digest, "/") {
-		c.Path = join(s.root, contentBlobs+"/"+algorithm+"/"+hex)
+		c.Path = join(s.root, s.layout.blobs()+"/"+algorithm+"/"+hex)
 	}
 	return c
 }
@@ -198,7 +197,7 @@ func (s *Store) contents(ns *namespace, blobs map[string]evidence.Ino) iter.Seq2
 		for _, bucket := range []string{bucketBlob, bucketIngests} {
 			for kv, err := range each(top, bucket) {
 				if err != nil {
-					if !yield(runtimes.Content{}, fmt.Errorf("%s: %w", join(s.root, metaDB), err)) {
+					if !yield(runtimes.Content{}, fmt.Errorf("%s: %w", join(s.root, s.layout.MetaDB), err)) {
 						return
 					}
 					continue
@@ -258,8 +257,8 @@ func ingestFolder(ref string) string { return fmt.Sprintf("%x", sha256.Sum256([]
 
 // ingest reads the small files beside what was written of a blob.
 func (s *Store) ingest(name string) (runtimes.Content, error) {
-	at := join(s.root, contentIngest+"/"+name)
-	c := runtimes.Content{Runtime: runtimes.Containerd, StorePath: s.root, Kind: runtimes.ContentIngest, Size: -1, OnDisk: -1, Path: at}
+	at := join(s.root, s.layout.ingests()+"/"+name)
+	c := runtimes.Content{Runtime: s.layout.Runtime, StorePath: s.root, Kind: runtimes.ContentIngest, Size: -1, OnDisk: -1, Path: at}
 	var failed []error
 	text := func(file string) string {
 		b, err := evidence.ReadFile(s.fsys, s.node, join(at, file), maxIngestFile)

@@ -30,10 +30,10 @@ func (s *Store) Document(path string, raw []byte) []runtimes.Remnant {
 	if oci.Decode(raw, &st) != nil || st.CreatedAt == 0 {
 		return nil
 	}
-	c := runtimes.Container{ID: id, Name: id, Kind: runtimes.KindContainer, Runtime: runtimes.Containerd, Namespace: criNamespace, State: runtimes.StateUnknown, StorePath: s.root}
+	c := runtimes.Container{ID: id, Name: id, Kind: runtimes.KindContainer, Runtime: s.layout.Runtime, Namespace: criNamespace, State: runtimes.StateUnknown, StorePath: s.root}
 	applyStatus(&c, &st)
 	c.Created = nanoseconds(st.CreatedAt)
-	return []runtimes.Remnant{{Object: runtimes.ObjectContainer, Runtime: runtimes.Containerd, StorePath: s.root, Namespace: criNamespace, ID: id, Container: &c,
+	return []runtimes.Remnant{{Object: runtimes.ObjectContainer, Runtime: s.layout.Runtime, StorePath: s.root, Namespace: criNamespace, ID: id, Container: &c,
 		Existed: c.Created, Source: path, Place: "status file", Offset: -1, Sure: runtimes.Sure, Complete: true}}
 }
 
@@ -49,7 +49,7 @@ func (s *Store) lists(ns *namespace, id string) bool {
 
 // blobDigest says which blob of the content store a path was of.
 func (s *Store) blobDigest(path string) (string, bool) {
-	rest, ok := strings.CutPrefix(path, join(s.root, contentBlobs)+"/sha256/")
+	rest, ok := strings.CutPrefix(path, join(s.root, s.layout.blobs())+"/sha256/")
 	return "sha256:" + rest, ok && oci.IsHex64(rest)
 }
 
@@ -90,8 +90,8 @@ func (s *Store) blobDocument(path, digest string, raw []byte) []runtimes.Remnant
 	if json.Unmarshal(raw, &doc) != nil {
 		return nil
 	}
-	img := runtimes.Image{Runtime: runtimes.Containerd, StorePath: s.root, Size: -1}
-	r := runtimes.Remnant{Object: runtimes.ObjectImage, Runtime: runtimes.Containerd, StorePath: s.root, Image: &img, Source: path, Offset: -1,
+	img := runtimes.Image{Runtime: s.layout.Runtime, StorePath: s.root, Size: -1}
+	r := runtimes.Remnant{Object: runtimes.ObjectImage, Runtime: s.layout.Runtime, StorePath: s.root, Image: &img, Source: path, Offset: -1,
 		Sure: runtimes.Sure, Complete: true, Blobs: []string{digest}}
 	switch {
 	case doc.Config.Digest != "" && len(doc.Layers) > 0:

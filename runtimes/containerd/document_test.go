@@ -17,7 +17,7 @@ func TestBlobDocuments(t *testing.T) {
 	config := fmt.Sprintf(`{"architecture":"amd64","os":"linux","created":"2026-01-02T03:04:05Z","config":{"Env":["APP_VERSION=8.5"]},"rootfs":{"type":"layers","diff_ids":[%q]}}`, diff)
 	manifest := fmt.Sprintf(`{"schemaVersion":2,"config":{"digest":%q,"size":1},"layers":[{"digest":%q,"size":2}],"annotations":{"org.opencontainers.image.ref.name":"app:8.5"}}`, oci.Digest([]byte(config)), diff)
 	at := func(text string) string {
-		return s.root + "/" + contentBlobs + "/sha256/" + strings.TrimPrefix(oci.Digest([]byte(text)), "sha256:")
+		return s.root + "/" + s.layout.blobs() + "/sha256/" + strings.TrimPrefix(oci.Digest([]byte(text)), "sha256:")
 	}
 	for _, c := range []struct{ name, path, text, id, digest, called string }{
 		{"configuration", at(config), config, oci.Digest([]byte(config)), "", ""},

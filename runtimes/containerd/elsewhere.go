@@ -37,6 +37,10 @@ var outsiders = []outsider{
 // snapshotters that run beside containerd.
 func (s *Store) snapshotterDirs() map[string]string {
 	out := make(map[string]string)
+	if s.layout.Snapshotter != "" {
+		out[s.layout.Snapshotter] = join(s.root, s.layout.Snapshots)
+		return out
+	}
 	home, isUser := strings.CutSuffix(s.root, userRoot)
 	for _, o := range outsiders {
 		dirs := s.configuredOutsider(o)

@@ -92,7 +92,7 @@ func (s *Store) blob(digest string, limit int64) ([]byte, error) {
 	if !oci.IsSHA256(digest) {
 		return nil, fmt.Errorf("blob %q: digest: %w", digest, evidence.ErrUnsupported)
 	}
-	path := join(s.root, contentBlobs+"/sha256/"+strings.TrimPrefix(digest, "sha256:"))
+	path := join(s.root, s.layout.blobs()+"/sha256/"+strings.TrimPrefix(digest, "sha256:"))
 	return evidence.ReadFile(s.fsys, s.node, path, limit)
 }
 
@@ -100,7 +100,7 @@ func (s *Store) blob(digest string, limit int64) ([]byte, error) {
 func (s *Store) named(kind, digest string, size int64) runtimes.Blob {
 	b := runtimes.Blob{Kind: kind, Digest: digest, Size: size}
 	algorithm, hexed, _ := strings.Cut(digest, ":")
-	path := join(s.root, contentBlobs+"/"+algorithm+"/"+hexed)
+	path := join(s.root, s.layout.blobs()+"/"+algorithm+"/"+hexed)
 	if blobName(algorithm) && blobName(hexed) {
 		if _, err := evidence.Resolve(s.fsys, s.node, path, true); err == nil {
 			b.Path = path
@@ -232,7 +232,7 @@ func (s *Store) Images() iter.Seq2[runtimes.Image, error] {
 func (s *Store) image(ns *namespace, g []*image) (runtimes.Image, error) {
 	c := g[0].content
 	img := c.image
-	img.Runtime, img.Namespace, img.StorePath = runtimes.Containerd, ns.name, s.root
+	img.Runtime, img.Namespace, img.StorePath = s.layout.Runtime, ns.name, s.root
 	img.ID, img.Digest, img.Size = c.config, g[0].digest, c.packed
 	img.Documents = c.docs
 	if len(c.layers) == len(img.Layers) {

@@ -177,7 +177,7 @@ func (s *Store) nerdctlVolume(dir, name string) (runtimes.Volume, error) {
 	if err != nil || info.Type != evidence.TypeDir {
 		return runtimes.Volume{}, err
 	}
-	v := runtimes.Volume{Runtime: runtimes.Containerd, StorePath: s.root, Name: name, Driver: "local", Mountpoint: join(dir, "_data"),
+	v := runtimes.Volume{Runtime: s.layout.Runtime, StorePath: s.root, Name: name, Driver: "local", Mountpoint: join(dir, "_data"),
 		Created: info.Btime, Anonymous: oci.IsHex64(name)}
 	var doc struct {
 		Labels map[string]string `json:"labels"`

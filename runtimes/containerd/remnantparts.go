@@ -43,7 +43,7 @@ var criFragment = regexp.MustCompile(`\{"Version":"[^"]{0,16}","Metadata":\{"ID"
 
 // noted describes a container by the CRI plugin's note alone.
 func (m *remnants) noted(id string, note *containerMetadata) *runtimes.Container {
-	c := &runtimes.Container{ID: id, Name: id, Kind: runtimes.KindContainer, Runtime: runtimes.Containerd, Namespace: criNamespace, State: runtimes.StateUnknown, StorePath: m.s.root,
+	c := &runtimes.Container{ID: id, Name: id, Kind: runtimes.KindContainer, Runtime: m.s.layout.Runtime, Namespace: criNamespace, State: runtimes.StateUnknown, StorePath: m.s.root,
 		Image: note.Metadata.Config.Image.Image}
 	m.shadow.applyContainer(c, m.space(criNamespace), note)
 	c.Rootfs.Problem = fmt.Errorf("only the CRI plugin's note is left: %w", fs.ErrNotExist)
@@ -109,7 +109,7 @@ func (m *remnants) spec(notes []byte, id string, out runtimes.Remnant) {
 	for _, g := range specNote.FindAllSubmatch(notes, maxInFragment) {
 		said[string(g[1])] = string(g[2])
 	}
-	c := &runtimes.Container{ID: id, Name: id, Kind: runtimes.KindContainer, Runtime: runtimes.Containerd, Namespace: criNamespace, State: runtimes.StateUnknown, StorePath: m.s.root,
+	c := &runtimes.Container{ID: id, Name: id, Kind: runtimes.KindContainer, Runtime: m.s.layout.Runtime, Namespace: criNamespace, State: runtimes.StateUnknown, StorePath: m.s.root,
 		Image: said["image-name"], Updated: out.Existed}
 	c.Pod = runtimes.Pod{Name: said["sandbox-name"], Namespace: said["sandbox-namespace"], UID: said["sandbox-uid"], SandboxID: said["sandbox-id"], Container: said["container-name"]}
 	if said["container-type"] == string(runtimes.KindSandbox) {

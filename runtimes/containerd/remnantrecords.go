@@ -110,7 +110,7 @@ func (m *remnants) image(at place, name string, r *record, shared bool) {
 	}
 	if r != nil {
 		target := r.sub(bucketTarget)
-		img := &runtimes.Image{Runtime: runtimes.Containerd, Namespace: ns, StorePath: m.s.root, Digest: target.text(keyDigest), Size: -1,
+		img := &runtimes.Image{Runtime: m.s.layout.Runtime, Namespace: ns, StorePath: m.s.root, Digest: target.text(keyDigest), Size: -1,
 			Pulled: decoded(r, keyCreated, decodeTime), Updated: decoded(r, keyUpdated, decodeTime), Labels: r.texts(bucketLabels)}
 		if name != "" {
 			img.Names = []string{name}
@@ -120,7 +120,7 @@ func (m *remnants) image(at place, name string, r *record, shared bool) {
 			pulled, updated, digest := img.Pulled, img.Updated, img.Digest
 			*img = c.image
 			img.ID, img.Names, img.Labels, img.Pulled, img.Updated, img.Digest = c.config, names, labels, pulled, updated, digest
-			img.Runtime, img.Namespace, img.StorePath = runtimes.Containerd, ns, m.s.root
+			img.Runtime, img.Namespace, img.StorePath = m.s.layout.Runtime, ns, m.s.root
 		}
 		out.Image, out.Existed, out.Note = img, img.Pulled, ""
 		out.Complete = len(r.errs) == 0 && len(target.errs) == 0
@@ -175,7 +175,7 @@ func (m *remnants) snapshot(at place, key string, r *record, shared bool) {
 			}
 		}
 		if r != nil {
-			out.Snapshot = &runtimes.Snapshot{Runtime: runtimes.Containerd, Namespace: ns, Snapshotter: snapshotter, StorePath: m.s.root,
+			out.Snapshot = &runtimes.Snapshot{Runtime: m.s.layout.Runtime, Namespace: ns, Snapshotter: snapshotter, StorePath: m.s.root,
 				Key: out.ID, Name: name, Parent: r.text(keyParent), Kind: kindName(0), Size: -1, Inodes: -1, Labels: r.texts(bucketLabels),
 				Created: decoded(r, keyCreated, decodeTime), Updated: decoded(r, keyUpdated, decodeTime)}
 			out.Existed, out.Note, out.Complete, out.Namespace = out.Snapshot.Created, "", len(r.errs) == 0, ns

@@ -177,7 +177,7 @@ func (m *remnants) meta() {
 		return
 	}
 	m.shadow = m.shadowStore()
-	source := join(m.s.root, metaDB)
+	source := join(m.s.root, m.s.layout.MetaDB)
 	gone := traces.Modified(m.s.fsys, m.s.node, source)
 	m.rootfs()
 	for page, err := range m.s.meta.Remnants() {
@@ -254,7 +254,7 @@ func (m *remnants) add(r runtimes.Remnant) {
 		return
 	}
 	m.seen[key] = true
-	r.Runtime, r.StorePath = runtimes.Containerd, m.s.root
+	r.Runtime, r.StorePath = m.s.layout.Runtime, m.s.root
 	m.out = append(m.out, r)
 }
 

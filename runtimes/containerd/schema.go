@@ -5,9 +5,9 @@ import "strings"
 // Folders and files below the data root: docs/ops.md of containerd. Each
 // plugin's folder is called by its type and id.
 const (
-	metaDB       = "io.containerd.metadata.v1.bolt/meta.db"
-	contentBlobs = "io.containerd.content.v1.content/blobs"
-	taskDir      = "io.containerd.runtime.v2.task"
+	metaDB     = "io.containerd.metadata.v1.bolt/meta.db"
+	contentDir = "io.containerd.content.v1.content"
+	taskDir    = "io.containerd.runtime.v2.task"
 	// The CRI plugin kept this folder when its name became io.containerd.cri.v1 in 2.0: plugins/cri/runtime/plugin.go.
 	criContainers     = "io.containerd.grpc.v1.cri/containers"
 	snapshotterPrefix = "io.containerd.snapshotter.v1."

@@ -134,12 +134,12 @@ func (s *Store) readSnapshots(ns *namespace) map[string]map[string]*snapshot {
 		out[snapshotter] = keys
 		for kv, err := range b.All() {
 			if err != nil {
-				s.problem(metaDB, err)
+				s.problem(s.layout.MetaDB, err)
 				continue
 			}
 			sub, err := kv.Bucket()
 			if err != nil {
-				s.problem(metaDB, err)
+				s.problem(s.layout.MetaDB, err)
 				continue
 			}
 			r := readRecord(sub)
@@ -244,7 +244,7 @@ func (s *Store) Rootfs(namespace, snapshotterName, key string) runtimes.Rootfs {
 		}
 		return r
 	}
-	return runtimes.Rootfs{Problem: fmt.Errorf("%s has no namespace %q: %w", join(s.root, metaDB), namespace, fs.ErrNotExist)}
+	return runtimes.Rootfs{Problem: fmt.Errorf("%s has no namespace %q: %w", join(s.root, s.layout.MetaDB), namespace, fs.ErrNotExist)}
 }
 
 // rootfs names the folders of a container's root filesystem, as the snapshotter
@@ -330,7 +330,7 @@ func (s *Store) snapshot(sn *snapshotter, be *backend, meta *snapshot) runtimes.
 	space, key := keyOf(be.name)
 	_, parent := keyOf(be.parent)
 	out := runtimes.Snapshot{
-		Runtime: runtimes.Containerd, Namespace: space, Snapshotter: sn.name, StorePath: s.root,
+		Runtime: s.layout.Runtime, Namespace: space, Snapshotter: sn.name, StorePath: s.root,
 		ID: fmt.Sprint(be.id), Key: key, Name: be.name, Parent: parent, Kind: kindName(be.kind),
 		Created: be.created, Updated: be.updated, Size: be.size, Inodes: be.inodes,
 		Labels: be.labels, Dir: sn.layerDir(be),
@@ -354,7 +354,7 @@ func (s *Store) onlyNamed(yield func(runtimes.Snapshot, error) bool) {
 					continue
 				}
 				if !yield(runtimes.Snapshot{
-					Runtime: runtimes.Containerd, Namespace: ns.name, Snapshotter: snapshotterName, StorePath: s.root,
+					Runtime: s.layout.Runtime, Namespace: ns.name, Snapshotter: snapshotterName, StorePath: s.root,
 					Key: key, Name: m.name, Parent: m.parent, Kind: kindName(0),
 					Created: m.created, Updated: m.updated, Size: -1, Inodes: -1, Labels: m.labels,
 				}, nil) {

@@ -44,6 +44,7 @@ type Store struct {
 	node evidence.Ino
 	root string
 
+	layout   Layout
 	meta     *boltdb.DB
 	problems []error
 	userMark bool // the daemon ran without root: overlays are mounted with userxattr
@@ -60,10 +61,31 @@ type Store struct {
 // database that is missing or can't be read is handed up by each of the store's
 // sequences.
 func Open(fsys evidence.FS, top evidence.Ino, root string) (*Store, error) {
-	s := &Store{fsys: node.Cached(fsys), node: top, root: root}
-	db, err := s.openDB(join(root, metaDB))
+	return OpenLayout(fsys, top, root, Layout{Runtime: runtimes.Containerd, MetaDB: metaDB, Content: contentDir})
+}
+
+// Layout says where a data root keeps what containerd's plugins keep in folders
+// of their own: programs that have containerd's parts in themselves, as BuildKit
+// has, choose the places. All are below the data root.
+type Layout struct {
+	Runtime runtimes.Name
+	MetaDB  string
+	Content string // the folder of blobs and ingest
+	// Snapshotter names the only snapshotter, and Snapshots is its folder; ""
+	// where each has a folder called by its plugin.
+	Snapshotter string
+	Snapshots   string
+}
+
+func (l Layout) blobs() string   { return l.Content + "/blobs" }
+func (l Layout) ingests() string { return l.Content + "/ingest" }
+
+// OpenLayout is Open for a data root of another layout.
+func OpenLayout(fsys evidence.FS, top evidence.Ino, root string, layout Layout) (*Store, error) {
+	s := &Store{fsys: node.Cached(fsys), node: top, root: root, layout: layout}
+	db, err := s.openDB(join(root, layout.MetaDB))
 	if errors.Is(err, fs.ErrNotExist) && !isRoot(fsys, top, root) {
-		return nil, fmt.Errorf("opening containerd's data root %s: %w", root, err)
+		return nil, fmt.Errorf("opening %s's data root %s: %w", layout.Runtime, root, err)
 	}
 	if err != nil {
 		s.problems = append(s.problems, err)
@@ -86,8 +108,8 @@ func rootless(fsys evidence.FS, node evidence.Ino, root string) bool {
 	return err == nil && info.UID != 0
 }
 
-// Runtime returns runtimes.Containerd.
-func (s *Store) Runtime() runtimes.Name { return runtimes.Containerd }
+// Runtime returns runtimes.Containerd, or the name of the program that has containerd's parts in itself.
+func (s *Store) Runtime() runtimes.Name { return s.layout.Runtime }
 
 // Path returns the data root as the node named it.
 func (s *Store) Path() string { return s.root }
@@ -137,13 +159,13 @@ func (s *Store) load() {
 	v1, err := s.meta.Bucket(bucketVersion)
 	if err != nil {
 		if !errors.Is(err, fs.ErrNotExist) || s.meta.Damaged() > 0 {
-			s.problem(metaDB, err)
+			s.problem(s.layout.MetaDB, err)
 		}
 		return
 	}
 	for kv, err := range v1.All() {
 		if err != nil {
-			s.problem(metaDB, err)
+			s.problem(s.layout.MetaDB, err)
 			continue
 		}
 		if !kv.IsBucket() {
@@ -151,7 +173,7 @@ func (s *Store) load() {
 		}
 		b, err := kv.Bucket()
 		if err != nil {
-			s.problem(metaDB, err)
+			s.problem(s.layout.MetaDB, err)
 			continue
 		}
 		ns := &namespace{name: string(kv.Key), bucket: b, diffIDs: make(map[string]string), byName: make(map[string]*image)}
@@ -173,13 +195,13 @@ func (s *Store) children(parent *boltdb.Bucket, name string) iter.Seq2[string, *
 		b, err := parent.Bucket(name)
 		if err != nil {
 			if !errors.Is(err, fs.ErrNotExist) {
-				s.problem(metaDB, err)
+				s.problem(s.layout.MetaDB, err)
 			}
 			return
 		}
 		for kv, err := range b.All() {
 			if err != nil {
-				s.problem(metaDB, err)
+				s.problem(s.layout.MetaDB, err)
 				continue
 			}
 			if !kv.IsBucket() {
@@ -187,7 +209,7 @@ func (s *Store) children(parent *boltdb.Bucket, name string) iter.Seq2[string, *
 			}
 			sub, err := kv.Bucket()
 			if err != nil {
-				s.problem(metaDB, err)
+				s.problem(s.layout.MetaDB, err)
 				continue
 			}
 			if !yield(string(kv.Key), sub) {

@@ -3,6 +3,7 @@ package docker
 import (
 	"errors"
 	"iter"
+	"slices"
 
 	"lagan/runtimes"
 	"lagan/runtimes/internal/builds"
@@ -13,12 +14,13 @@ func (s *Store) buildkit() builds.Dir {
 	return builds.Dir{FS: s.fsys, Node: s.node, Path: join(s.root, "buildkit"), Runtime: runtimes.Docker, StorePath: s.root}
 }
 
-// Builds yields what was built, then what is kept of its steps, each in the order of time.
+// Builds yields what was built, what is kept of its steps, and those that ran, each in the order of time.
 func (s *Store) Builds() iter.Seq2[runtimes.Build, error] {
 	return func(yield func(runtimes.Build, error) bool) {
 		var failed []error
 		fail := func(err error) { failed = append(failed, err) }
-		out := append(s.buildkit().History(fail), s.buildkit().Cache(fail)...)
+		kit := s.buildkit()
+		out := slices.Concat(kit.History(fail), kit.Cache(fail), kit.Steps(fail))
 		builds.Sort(out)
 		for _, b := range out {
 			if !yield(b, nil) {
