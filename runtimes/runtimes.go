@@ -244,6 +244,7 @@ type Image struct {
 	Author       string
 	Layers       []string // diff ids, bottom first
 	Labels       map[string]string
+	References   []Reference // the store's own records of the names, where it keeps any
 	History      []History
 	Config       json.RawMessage // the image configuration, whole
 	// Rootfs names the image's unpacked layers: Lower only.
@@ -253,6 +254,13 @@ type Image struct {
 	// Blobs are the packed layers, as Layers bottom first; none where it isn't known
 	// which they were.
 	Blobs []Blob
+}
+
+// Reference is a store's record of one name of an image.
+type Reference struct {
+	Name             string
+	Created, Updated time.Time
+	Labels           map[string]string
 }
 
 // History is one step of an image's build, as the image claims it.

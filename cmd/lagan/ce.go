@@ -27,7 +27,8 @@ const ceHelp = `lagan as container-explorer: ce [FLAGS] COMMAND [ARGUMENT...]
 Flags may stand before and after the command, with one dash or two. --image-root takes
 a mounted root, as the original does, and a disk or an image of one too. As in 0.4, without
 --docker-managed the containers are containerd's, with it Docker's; the flags and commands of
-0.6 (--container-engine, --all) mean all runtimes unless they say which. Layers that are links into
+0.6 (--container-engine, --all) mean all runtimes unless they say which; export-all means all. Tables are those
+of 0.6, and with --docker-managed, --namespace or --metadata-file, which 0.6 has not, those of 0.4. Layers that are links into
 a cache are read from there with and without --use-layer-cache.
 `
 
@@ -271,12 +272,18 @@ func (c *ce) evidence() (string, error) {
 	return c.f.imageRoot, nil
 }
 
+// old says whether the call is one of 0.4, whose tables have other columns.
+func (c *ce) old() bool {
+	f := c.f
+	return os.Getenv("LAGAN_CE") == "0.4" || f.dockerManaged || f.namespace != "" || f.metadata != "" || f.snapshotMetadata != ""
+}
+
 // engines returns the runtimes that are meant, nil for all.
 func (c *ce) engines() []runtimes.Name {
-	switch e := c.f.engine; {
+	switch e := strings.ToLower(c.f.engine); {
 	case e == "containerd", e == "docker", e == "podman":
 		return []runtimes.Name{runtimes.Name(e)}
-	case e != "" || c.f.all || os.Getenv("LAGAN_CE") == "0.6":
+	case e != "" || c.f.all || os.Getenv("LAGAN_CE") == "0.6", strings.HasPrefix(c.command, "export"): // which means all in 0.4 too
 		return nil
 	case c.f.dockerManaged, c.f.imageRoot == "" && c.f.containerdRoot == "" && c.f.metadata == "" && c.f.snapshotMetadata == "":
 		return []runtimes.Name{runtimes.Docker}

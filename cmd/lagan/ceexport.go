@@ -23,7 +23,9 @@ func (c *ce) info(args []string) error {
 		ceContainer
 		Spec json.RawMessage
 	}{newCeContainer(x, c.s.has(x)), x.Spec}
-	if c.f.spec {
+	if config := x.Records["config.v2.json"]; config != nil {
+		v = config // of Docker's, with --spec and without
+	} else if c.f.spec {
 		v = x.Spec
 	}
 	b, err := json.MarshalIndent(v, "", "    ")
@@ -35,7 +37,7 @@ func (c *ce) info(args []string) error {
 }
 
 func (c *ce) drift(args []string) error {
-	chosen := c.containers(false)
+	chosen := c.containers(c.f.mountSupport || c.f.showSupport)
 	if len(args) == 1 {
 		x, err := c.find(args[0])
 		if err != nil {
@@ -57,11 +59,11 @@ func (c *ce) drift(args []string) error {
 		all = append(all, d)
 	}
 	return cePrint(c, all, func(w io.Writer) error {
-		if err := row(w, "CONTAINER TYPE", "CONTAINER ID", "ADDED/MODIFIED", "DELETED"); err != nil {
+		if err := row(w, c.typed([]string{"CONTAINER TYPE", "CONTAINER ID", "ADDED/MODIFIED", "DELETED"})...); err != nil {
 			return err
 		}
 		for _, d := range all {
-			if err := row(w, d.ContainerType, d.ContainerID, ceNames(d.AddedOrModified), ceNames(d.InaccessibleFiles)); err != nil {
+			if err := row(w, c.typed([]string{d.ContainerType, d.ContainerID, ceNames(d.AddedOrModified), ceNames(d.InaccessibleFiles)})...); err != nil {
 				return err
 			}
 		}

@@ -27,6 +27,9 @@ func cePrint[T any](c *ce, all []T, table func(w io.Writer) error) error {
 		return c.u.write(func(w io.Writer) error {
 			e := json.NewEncoder(w)
 			for _, one := range all {
+				if s, ok := any(one).(interface{ support() bool }); ok && s.support() && !c.f.showSupport {
+					continue // as in tables
+				}
 				if err := e.Encode(one); err != nil {
 					return err
 				}
@@ -34,7 +37,7 @@ func cePrint[T any](c *ce, all []T, table func(w io.Writer) error) error {
 			return nil
 		})
 	}
-	t := tabwriter.NewWriter(c.u.stdout, 0, 8, 2, ' ', 0)
+	t := tabwriter.NewWriter(c.u.stdout, 1, 8, 1, '\t', 0) // as the original, for who cuts its columns
 	if err := table(t); err != nil {
 		return err
 	}
@@ -80,7 +83,10 @@ func (c *ce) listContainers() error {
 	}
 	return cePrint(c, all, func(w io.Writer) error {
 		head := []string{"CONTAINER TYPE", "NAMESPACE", "CONTAINER ID", "CONTAINER NAME", "IMAGE", "CREATED AT", "PID", "STATUS"}
-		if err := row(w, c.columns(head, "UPDATED AT", "EXPOSED PORTS", "LABELS")...); err != nil {
+		if c.old() {
+			head[0], head[1], head[3] = "NAMESPACE", "TYPE", "CONTAINER HOSTNAME"
+		}
+		if err := row(w, c.columns(head, "UPDATED AT", "EXPOSED PORTS", "NAME", "LABELS")...); err != nil {
 			return err
 		}
 		for _, x := range all {
@@ -88,7 +94,11 @@ func (c *ce) listContainers() error {
 				continue
 			}
 			cells := []string{x.ContainerType, x.Namespace, x.ID, x.Name, x.Image, ceSeconds(x.CreatedAt), fmt.Sprint(x.ProcessID), x.Status}
-			if err := row(w, c.columns(cells, ceSeconds(x.UpdatedAt), strings.Join(x.ExposedPorts, ","), ceLabels(x.Labels))...); err != nil {
+			if c.old() {
+				cells[0], cells[1], cells[3] = x.Namespace, x.ContainerType, x.Hostname
+			}
+			name := strings.TrimPrefix(x.Runtime.Name, "/")
+			if err := row(w, c.columns(cells, ceSeconds(x.UpdatedAt), strings.Join(x.ExposedPorts, ","), name, ceLabels(x.Labels))...); err != nil {
 				return err
 			}
 		}
@@ -96,16 +106,30 @@ func (c *ce) listContainers() error {
 	})
 }
 
+// none is a column that a table never has.
+const none = "\x00"
+
 // columns adds those that the flags ask for.
-func (c *ce) columns(cells []string, updated, ports, labels string) []string {
-	if c.f.updated {
+func (c *ce) columns(cells []string, updated, ports, name, labels string) []string {
+	if c.f.updated && updated != none {
 		cells = append(cells, updated)
 	}
-	if c.f.ports {
+	if c.f.ports && ports != none {
 		cells = append(cells, ports)
+	}
+	if c.f.dockerManaged && name != none {
+		cells = append(cells, name)
 	}
 	if !c.f.noLabels {
 		cells = append(cells, labels)
+	}
+	return cells
+}
+
+// typed takes the first column away, the kind of runtime, which only 0.6 has.
+func (c *ce) typed(cells []string) []string {
+	if c.old() {
+		return cells[1:]
 	}
 	return cells
 }
@@ -126,7 +150,7 @@ func (c *ce) listImages() error {
 	}
 	return cePrint(c, all, func(w io.Writer) error {
 		head := []string{"CONTAINER TYPE", "NAMESPACE", "NAME", "CREATED AT", "DIGEST", "TYPE"}
-		if err := row(w, c.columns(head, "UPDATED AT", "EXPOSED PORTS", "LABELS")...); err != nil {
+		if err := row(w, c.typed(c.columns(head, "UPDATED AT", none, none, "LABELS"))...); err != nil {
 			return err
 		}
 		for _, i := range all {
@@ -134,7 +158,7 @@ func (c *ce) listImages() error {
 				continue
 			}
 			cells := []string{i.ContainerType, i.Namespace, i.Name, ceSeconds(i.CreatedAt), i.Target.Digest, i.Target.MediaType}
-			if err := row(w, c.columns(cells, ceSeconds(i.UpdatedAt), "", ceLabels(i.Labels))...); err != nil {
+			if err := row(w, c.typed(c.columns(cells, ceSeconds(i.UpdatedAt), none, none, ceLabels(i.Labels)))...); err != nil {
 				return err
 			}
 		}
@@ -159,11 +183,12 @@ func (c *ce) listContent() error {
 		all = append(all, ceContent{x.Namespace, string(x.Runtime), x.Digest, max(x.Size, 0), ceTime(x.Created), ceTime(x.Updated), x.Labels})
 	}
 	return cePrint(c, all, func(w io.Writer) error {
-		if err := row(w, "CONTAINER TYPE", "NAMESPACE", "DIGEST", "SIZE", "CREATED AT", "UPDATED AT", "LABELS"); err != nil {
+		if err := row(w, c.typed([]string{"CONTAINER TYPE", "NAMESPACE", "DIGEST", "SIZE", "CREATED AT", "UPDATED AT", "LABELS"})...); err != nil {
 			return err
 		}
 		for _, x := range all {
-			if err := row(w, x.ContainerType, x.Namespace, x.Digest, fmt.Sprint(x.Size), ceSeconds(x.CreatedAt), ceSeconds(x.UpdatedAt), ceLabels(x.Labels)); err != nil {
+			cells := []string{x.ContainerType, x.Namespace, x.Digest, fmt.Sprint(x.Size), ceSeconds(x.CreatedAt), ceSeconds(x.UpdatedAt), ceLabels(x.Labels)}
+			if err := row(w, c.typed(cells)...); err != nil {
 				return err
 			}
 		}
@@ -188,12 +213,12 @@ func (c *ce) listSnapshots() error {
 	}
 	return cePrint(c, all, func(w io.Writer) error {
 		head := []string{"CONTAINER TYPE", "NAMESPACE", "SNAPSHOTTER", "CREATED AT", "UPDATED AT", "KIND", "NAME", "PARENT", "LAYER PATH"}
-		if err := row(w, c.columns(head, "", "", "LABELS")...); err != nil {
+		if err := row(w, c.typed(c.columns(head, none, none, none, "LABELS"))...); err != nil {
 			return err
 		}
 		for _, x := range all {
 			cells := []string{x.ContainerType, x.Namespace, x.Snapshotter, ceSeconds(x.CreatedAt), ceSeconds(x.UpdatedAt), x.Kind, x.Key, x.Parent, x.OverlayPath}
-			if err := row(w, c.columns(cells, "", "", ceLabels(x.Labels))...); err != nil {
+			if err := row(w, c.typed(c.columns(cells, none, none, none, ceLabels(x.Labels)))...); err != nil {
 				return err
 			}
 		}
@@ -208,11 +233,19 @@ func (c *ce) listTasks() error {
 		all = append(all, ceTask{x.Namespace, x.ID, x.PID, string(x.Runtime), firstNonEmpty(ceStates[x.State], "UNKNOWN")})
 	}
 	return cePrint(c, all, func(w io.Writer) error {
-		if err := row(w, "CONTAINER TYPE", "NAMESPACE", "CONTAINER ID", "PID", "STATUS"); err != nil {
+		head := []string{"CONTAINER TYPE", "NAMESPACE", "CONTAINER ID", "PID", "STATUS"}
+		if c.old() {
+			head = []string{"NAMESPACE", "CONTAINER ID", "CONTAINER TYPE", "PID", "STATUS"}
+		}
+		if err := row(w, head...); err != nil {
 			return err
 		}
 		for _, x := range all {
-			if err := row(w, x.ContainerType, x.Namespace, x.Name, fmt.Sprint(x.PID), x.Status); err != nil {
+			cells := []string{x.ContainerType, x.Namespace, x.Name, fmt.Sprint(x.PID), x.Status}
+			if c.old() {
+				cells = []string{x.Namespace, x.Name, x.ContainerType, fmt.Sprint(x.PID), x.Status}
+			}
+			if err := row(w, cells...); err != nil {
 				return err
 			}
 		}

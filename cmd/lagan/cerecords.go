@@ -41,7 +41,7 @@ type ceContainer struct {
 	Snapshotter      string
 	CreatedAt        string
 	UpdatedAt        string
-	Extensions       map[string]string
+	Extensions       map[string]*ceAny
 	SandboxID        string
 	Running          bool
 	ExposedPorts     []string
@@ -56,6 +56,15 @@ type ceRuntime struct {
 type ceAny struct {
 	Type  string `json:"type_url,omitempty"`
 	Value string `json:"value,omitempty"`
+}
+
+func (x ceContainer) support() bool { return x.SupportContainer }
+
+// ceExtensions are what the CRI plugin keeps beside a container: its name in
+// containerd's database, its type there, and where the reader keeps it.
+var ceExtensions = []struct{ name, typ, record string }{
+	{"io.cri-containerd.container.metadata", "github.com/containerd/cri/pkg/store/container/Metadata", "cri/container"},
+	{"io.cri-containerd.sandbox.metadata", "github.com/containerd/cri/pkg/store/sandbox/Metadata", "cri/sandbox"},
 }
 
 // specType is the type of an OCI runtime specification in containerd's database.
@@ -79,13 +88,7 @@ func newCeContainer(c *analyzer.Container, support bool) ceContainer {
 			name = name[:i]
 		}
 		out.ImageBase = name
-		var runtime struct{ Name string }
-		if json.Unmarshal(c.Records["runtime"], &runtime) == nil {
-			out.Runtime.Name = runtime.Name
-		}
-		if len(c.Spec) > 0 {
-			out.Spec = &ceAny{specType, base64.StdEncoding.EncodeToString(c.Spec)}
-		}
+		out.addRecord(c)
 	} else {
 		out.Runtime.Name = "/" + c.Name // as the original has it
 	}
@@ -95,6 +98,47 @@ func newCeContainer(c *analyzer.Container, support bool) ceContainer {
 		}
 	}
 	return out
+}
+
+// addRecord adds what containerd's database has of a container.
+func (x *ceContainer) addRecord(c *analyzer.Container) {
+	x.Hostname = firstNonEmpty(c.Pod.Name, firstNonEmpty(c.Hostname, environment(c, "HOSTNAME"))) // in the original's order
+	var runtime struct {
+		Name    string
+		Type    string `json:"options_type"`
+		Options string
+	}
+	if json.Unmarshal(c.Records["runtime"], &runtime) == nil {
+		x.Runtime.Name = runtime.Name
+		if runtime.Type != "" {
+			x.Runtime.Options = &ceAny{runtime.Type, runtime.Options}
+		}
+	}
+	if len(c.Spec) > 0 {
+		x.Spec = &ceAny{specType, base64.StdEncoding.EncodeToString(c.Spec)}
+	}
+	for _, e := range ceExtensions {
+		if value := c.Records[e.record]; value != nil {
+			if x.Extensions == nil {
+				x.Extensions = map[string]*ceAny{}
+			}
+			x.Extensions[e.name] = &ceAny{e.typ, base64.StdEncoding.EncodeToString(value)}
+		}
+	}
+}
+
+// environment returns a variable of a container's first process.
+func environment(c *analyzer.Container, name string) string {
+	var spec struct{ Process struct{ Env []string } }
+	if json.Unmarshal(c.Spec, &spec) != nil {
+		return ""
+	}
+	for _, v := range spec.Process.Env {
+		if value, ok := strings.CutPrefix(v, name+"="); ok {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
 }
 
 func firstNonEmpty(a, b string) string {
@@ -107,10 +151,10 @@ func firstNonEmpty(a, b string) string {
 // ceTime is a time as Go's encoding/json has it; one that isn't known is Go's zero time.
 func ceTime(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
 
-// ceSeconds is a time in a table.
+// ceSeconds is a time in a table; one that isn't known is the year 1 there too.
 func ceSeconds(s string) string {
 	t, err := time.Parse(time.RFC3339Nano, s)
-	if err != nil || t.IsZero() {
+	if err != nil {
 		return ""
 	}
 	return t.Format("2006-01-02T15:04:05Z")
@@ -134,21 +178,23 @@ type ceImage struct {
 	CreatedAt, UpdatedAt  string
 }
 
+func (i ceImage) support() bool { return i.SupportContainerImage }
+
 type ceTarget struct {
 	MediaType string `json:"mediaType"`
 	Digest    string `json:"digest"`
 	Size      int64  `json:"size"`
 }
 
-// newCeImage is an image under one of its names; blob is what the name points to. containerd's
-// images are as old as their record, others as they say themselves.
+// newCeImage is an image under one of its names; blob is what the name points to. an
+// image is as old as the store's record of that name, and where it has none as the image says itself.
 func newCeImage(i *analyzer.Image, name string, blob runtimes.Content, support bool) ceImage {
-	t := ceTarget{blob.MediaType, i.Digest, max(i.Size, 0)}
-	created := i.Created
-	if i.Runtime == runtimes.Containerd {
-		t.Size, created = max(blob.Size, 0), i.Pulled
+	t := ceTarget{blob.MediaType, firstNonEmpty(i.Digest, i.ID), max(i.Size, 0)}
+	r := runtimes.Reference{Created: i.Created, Updated: i.Updated, Labels: i.Labels}
+	if n := slices.IndexFunc(i.References, func(r runtimes.Reference) bool { return r.Name == name }); n >= 0 {
+		r, t.Size = i.References[n], max(blob.Size, 0)
 	}
-	return ceImage{i.Namespace, string(i.Runtime), support, name, i.Labels, t, ceTime(created), ceTime(i.Updated)}
+	return ceImage{i.Namespace, string(i.Runtime), support, name, r.Labels, t, ceTime(r.Created), ceTime(r.Updated)}
 }
 
 // ceContent is a blob (explorers.Content).
@@ -266,7 +312,7 @@ func ceNames(files []ceFile) string {
 			out = append(out, f.Path)
 		}
 	}
-	return strings.Join(out, ",")
+	return strings.Join(out, ", ")
 }
 
 // support says which containers keep a cluster running, as a file says:

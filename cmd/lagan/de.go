@@ -174,18 +174,16 @@ func deTime(t time.Time) string {
 }
 
 // place is a folder of Docker's as its users reach it: below the folder that -r
-// names, where that is the data root itself. Of a disk, and elsewhere, it is as the node named it.
+// names. Of a disk, and outside that folder, it is as the node named it.
 func (d *de) place(path string) string {
-	for _, s := range d.n.Stores {
-		if s.Runtime() != runtimes.Docker || s.Path() != "/" || path == "" || len(d.n.Evidence) == 0 || d.n.Evidence[0].Format != "folder" {
-			continue
-		}
-		if inside, ok := strings.CutPrefix(path, "/var/lib/docker/"); ok {
-			return filepath.Join(d.root, inside)
-		}
-		return filepath.Join(d.root, path)
+	if len(d.n.Evidence) == 0 || d.n.Evidence[0].Format != "folder" || len(d.n.Volumes) == 0 {
+		return path
 	}
-	return path
+	inside, ok := strings.CutPrefix(path, strings.TrimSuffix(d.n.Volumes[0].MountPoint, "/")+"/")
+	if !ok {
+		return path
+	}
+	return filepath.Join(d.root, inside)
 }
 
 // wanted says whether an image is none of the repositories that -F leaves out: what

@@ -139,9 +139,7 @@ func (s *Store) container(ns *namespace, id string, r *record) (runtimes.Contain
 	}
 	s.nerdctl(&c, r)
 	s.readExtensions(&c, ns, r)
-	if name := r.sub(bucketRuntime).text(keyName); name != "" {
-		c.Records["runtime"], _ = json.Marshal(map[string]string{"name": name})
-	}
+	s.keepRuntime(&c, r)
 	s.readState(&c, r)
 	if c.Snapshot == "" {
 		c.Rootfs.Problem = fmt.Errorf("the record names no snapshot: %w", evidence.ErrUnsupported)
@@ -152,6 +150,24 @@ func (s *Store) container(ns *namespace, id string, r *record) (runtimes.Contain
 		c.Rootfs = s.rootfs(ns, c.Snapshotter, c.Snapshot)
 	}
 	return c, r.err("container", ns.name, id)
+}
+
+// keepRuntime keeps which shim runs the container, and its options as they are.
+func (s *Store) keepRuntime(c *runtimes.Container, r *record) {
+	b := r.sub(bucketRuntime)
+	var kept struct {
+		Name    string `json:"name"`
+		Type    string `json:"options_type,omitempty"`
+		Options []byte `json:"options,omitempty"`
+	}
+	if kept.Name = b.text(keyName); kept.Name == "" {
+		return
+	}
+	if _, ok := b.values[keyOptions]; ok {
+		any := decoded(b, keyOptions, decodeAny)
+		kept.Type, kept.Options = any.url, any.value
+	}
+	c.Records["runtime"], _ = json.Marshal(kept)
 }
 
 // nerdctlPort is go-cni's PortMapping, in the order of runtimes.Port.

@@ -243,6 +243,7 @@ func (s *Store) image(ns *namespace, g []*image) (runtimes.Image, error) {
 	var failed []error
 	for _, ref := range g {
 		img.Names = append(img.Names, ref.name)
+		img.References = append(img.References, runtimes.Reference{Name: ref.name, Created: ref.created, Updated: ref.updated, Labels: ref.labels})
 		if !ref.created.IsZero() && (img.Pulled.IsZero() || ref.created.Before(img.Pulled)) {
 			img.Pulled = ref.created
 		}
