@@ -5,16 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
 	"path"
-	"slices"
 	"strings"
 
 	"lagan/artifacts/lines"
 	"lagan/checkpoint"
 	"lagan/evidence"
 	"lagan/evidence/image"
-	"lagan/findings"
 	"lagan/timeline"
 )
 
@@ -118,71 +115,6 @@ func (n *Node) listCheckpoints() []*Checkpoint {
 		}
 	}
 	return out
-}
-
-// CheckpointFindings holds a checkpoint's processes and changes against rules.
-func CheckpointFindings(ctx context.Context, c *Checkpoint, o FindOptions) ([]*findings.Finding, error) {
-	f, err := newFinder(newNode(ctx, Options{}), ctx, o)
-	if err != nil {
-		return nil, err
-	}
-	f.checkpoint(c)
-	return f.all.Findings(), nil
-}
-
-// checkpoint looks at the processes of a checkpoint.
-func (f *finder) checkpoint(c *Checkpoint) {
-	of := f.containerOf(c.Container)
-	if of == nil {
-		of = &findings.Container{ID: c.ID, Name: c.DisplayName(), Runtime: c.Runtime, Image: c.Image, Pod: c.Pod, Namespace: c.Namespace}
-	}
-	byPID := make(map[uint32]*checkpoint.Process)
-	for _, p := range c.Processes {
-		byPID[p.PID] = p
-	}
-	for _, p := range c.Processes {
-		s := findings.NewSubject(findings.KindProcess)
-		s.Set("command", strings.Join(p.Cmdline, " "))
-		s.Set("program", p.Exe)
-		s.Set("executable", p.Exe)
-		s.Set("name", p.Comm)
-		s.Set("path", p.Exe)
-		s.Set("uid", fmt.Sprint(p.UID))
-		s.Set("via", "checkpoint")
-		s.List("env", p.Env)
-		s.Flag("deleted", p.ExeDeleted)
-		s.Flag("upper", p.ExeChanged)
-		s.Flag("hidden", isHidden(p.Exe))
-		s.Flag("in_temp", temporary.MatchString(p.Exe))
-		if parent := byPID[p.PPID]; parent != nil {
-			s.Set("parent", parent.Exe)
-		}
-		e := findings.Evidence{
-			Place: fmt.Sprintf("CHECKPOINT:%s:process %d %s", c.DisplayName(), p.PID, p.Comm), Path: p.Exe, Container: of, Time: c.Checkpointed, TimeOf: "checkpointed", Offset: -1,
-		}
-		addresses, ports := remotes(p)
-		s.List("remote_address", addresses)
-		s.List("remote_port", ports)
-		f.match(s, e)
-	}
-}
-
-// remotes are the public addresses that a process was connected to.
-func remotes(p *checkpoint.Process) (addresses, ports []string) {
-	for _, s := range p.Sockets {
-		if a, err := netip.ParseAddr(s.Remote); err == nil && !a.IsUnspecified() && public(s.Remote) && !slices.Contains(addresses, s.Remote) {
-			addresses = append(addresses, s.Remote)
-			ports = append(ports, fmt.Sprint(s.RemotePort))
-		}
-	}
-	return addresses, ports
-}
-
-// checkpoints looks at the checkpoints that lie on the node.
-func (f *finder) checkpoints() {
-	for _, c := range f.n.Checkpoints() {
-		f.checkpoint(c)
-	}
 }
 
 var processMessage = timeline.NewTemplate("Process {pid} of container {container_name} at its checkpoint: {command}, executable {executable}")

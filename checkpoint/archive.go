@@ -2,13 +2,11 @@ package checkpoint
 
 import (
 	"archive/tar"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"path"
 	"strings"
-	"time"
 
 	"lagan/evidence"
 )
@@ -20,6 +18,7 @@ const (
 	maxMember  = 256 << 20 // of what is kept
 	maxKept    = 1 << 30
 	maxChanged = 1_000_000
+	maxHeads   = 128 << 20 // of all changed files; there are no heads of those after that
 )
 
 // archive is what is kept of a tar: its documents and images, by name.
@@ -139,6 +138,7 @@ func (a *archive) member(name string, h *tar.Header, r io.Reader) error {
 // diff lists what the container changed: a tar in the tar.
 func (a *archive) diff(r io.Reader) error {
 	t := tar.NewReader(r)
+	heads := int64(0)
 	for {
 		h, err := t.Next()
 		if errors.Is(err, io.EOF) {
@@ -158,131 +158,30 @@ func (a *archive) diff(r io.Reader) error {
 		if base := path.Base(name); strings.HasPrefix(base, ".wh.") && base != ".wh..wh..opq" {
 			c.Path, c.Deleted = path.Join(path.Dir(name), base[len(".wh."):]), true
 		}
+		c.Major, c.Minor = uint32(h.Devmajor), uint32(h.Devminor)
+		c.Xattrs = xattrs(h)
+		if h.Typeflag == tar.TypeReg && !c.Deleted && heads < maxHeads {
+			if c.Head, err = io.ReadAll(io.LimitReader(t, min(MaxHead, maxHeads-heads))); err != nil {
+				return err
+			}
+			heads += int64(len(c.Head))
+		}
 		a.c.Changed = append(a.c.Changed, c)
 	}
 }
 
-// config is what is read of config.dump: libpod's container configuration, as
-// CRI-O and containerd write it too.
-type config struct {
-	ID, Name        string
-	RootfsImage     string    `json:"rootfsImage"`
-	RootfsImageRef  string    `json:"rootfsImageRef"`
-	RootfsImageName string    `json:"rootfsImageName"`
-	Runtime         string    `json:"runtime"`
-	CreatedTime     time.Time `json:"createdTime"`
-	Checkpointed    time.Time `json:"checkpointedTime"`
-}
-
-type spec struct {
-	Annotations map[string]string `json:"annotations"`
-	Process     struct {
-		Args []string `json:"args"`
-	} `json:"process"`
-	Mounts []Mount `json:"mounts"`
-}
-
-// documents reads the JSON documents.
-func (a *archive) documents() {
-	c := a.c
-	var cfg config
-	a.json("config.dump", &cfg)
-	c.ID, c.Name, c.Runtime = cfg.ID, cfg.Name, cfg.Runtime
-	c.Image, c.ImageRef = first(cfg.RootfsImageName, cfg.RootfsImage), first(cfg.RootfsImageRef, cfg.RootfsImage)
-	c.Created, c.Checkpointed = known(cfg.CreatedTime), known(cfg.Checkpointed)
-	var s spec
-	a.json("spec.dump", &s)
-	c.Annotations, c.Command, c.Mounts = s.Annotations, s.Process.Args, s.Mounts
-	a.json("deleted.files", &c.Deleted)
-	switch manager := s.Annotations["io.container.manager"]; manager {
-	case "libpod":
-		c.Engine = "Podman"
-	case "cri-o":
-		a.crio(s.Annotations)
-	default:
-		if s.Annotations["io.kubernetes.cri.container-name"] != "" || s.Annotations["io.kubernetes.cri.sandbox-id"] != "" {
-			c.Engine = "containerd"
-			c.Name = first(s.Annotations["io.kubernetes.cri.container-name"], c.Name)
-			c.Pod, c.Namespace = s.Annotations["io.kubernetes.cri.sandbox-name"], s.Annotations["io.kubernetes.cri.sandbox-namespace"]
-		}
-	}
-	a.network()
-	for e, err := range entries(a.files["stats-dump"], magicStats) {
-		if a.files["stats-dump"] == nil {
-			break
-		}
-		if err != nil {
-			a.problem("stats-dump", err)
-			break
-		}
-		if d, err := e.sub(statsDump); err == nil && e.has(statsDump) {
-			c.Stats = &Stats{d.num(dumpFreezing), d.num(dumpFrozen), d.num(dumpMemdump), d.num(dumpMemwrite), d.num(dumpScanned), d.num(dumpWritten)}
-		}
-	}
-}
-
-func (a *archive) crio(an map[string]string) {
-	c := a.c
-	c.Engine = "CRI-O"
-	var meta struct {
-		Name string `json:"name"`
-	}
-	if json.Unmarshal([]byte(an["io.kubernetes.cri-o.Metadata"]), &meta) == nil {
-		c.Name = first(meta.Name, c.Name)
-	}
-	c.Pod, c.Namespace, c.IP = an["io.kubernetes.pod.name"], an["io.kubernetes.pod.namespace"], an["io.kubernetes.cri-o.IP.0"]
-	if t, err := time.Parse(time.RFC3339Nano, an["io.kubernetes.cri-o.Created"]); err == nil {
-		c.Created = t.UTC()
-	}
-}
-
-// network reads Podman's network.status: CNI's or netavark's.
-func (a *archive) network() {
-	b := a.files["network.status"]
-	if b == nil || a.c.IP != "" {
-		return
-	}
-	var cni []struct {
-		Interfaces map[string]struct {
-			Subnets []struct {
-				IPNet string `json:"ipnet"`
-			} `json:"subnets"`
-			MAC string `json:"mac_address"`
-		} `json:"interfaces"`
-	}
-	var byName map[string]json.RawMessage
-	if json.Unmarshal(b, &cni) != nil && json.Unmarshal(b, &byName) == nil {
-		for _, raw := range byName {
-			one := cni[:0:0]
-			if json.Unmarshal([]byte("["+string(raw)+"]"), &one) == nil {
-				cni = append(cni, one...)
+// xattrs returns the extended attributes of a member, as GNU tar and Go write them.
+func xattrs(h *tar.Header) map[string][]byte {
+	var out map[string][]byte
+	for k, v := range h.PAXRecords {
+		if name, ok := strings.CutPrefix(k, "SCHILY.xattr."); ok {
+			if out == nil {
+				out = make(map[string][]byte)
 			}
+			out[name] = []byte(v)
 		}
 	}
-	for _, n := range cni {
-		for _, i := range n.Interfaces {
-			a.c.MAC = first(a.c.MAC, i.MAC)
-			for _, s := range i.Subnets {
-				ip, _, _ := strings.Cut(s.IPNet, "/")
-				a.c.IP = first(a.c.IP, ip)
-			}
-		}
-	}
-}
-
-func (a *archive) json(name string, v any) {
-	if b := a.files[name]; b != nil {
-		if err := json.Unmarshal(b, v); err != nil {
-			a.problem(name, fmt.Errorf("%w: %w", err, evidence.ErrCorrupt))
-		}
-	}
-}
-
-func known(t time.Time) time.Time {
-	if t.Year() <= 1 {
-		return time.Time{}
-	}
-	return t.UTC()
+	return out
 }
 
 func first(s ...string) string {

@@ -29,7 +29,8 @@ type Checkpoint struct {
 	Checkpointed time.Time
 	Pod          string
 	Namespace    string
-	IP, MAC      string
+	IP, MAC      string // all of them, with ", " between
+	Networks     []Network
 	Annotations  map[string]string
 	Command      []string // of the specification
 	Mounts       []Mount  // of the specification
@@ -42,6 +43,15 @@ type Checkpoint struct {
 	Changed      []Changed  // of the root filesystem
 	Deleted      []string
 	Problems     []error
+}
+
+// Network is an interface of the container in one of its networks.
+type Network struct {
+	Name      string   `json:"name"`
+	Interface string   `json:"interface"`
+	Addresses []string `json:"addresses,omitempty"` // with the length of their prefix
+	Gateways  []string `json:"gateways,omitempty"`
+	MAC       string   `json:"mac,omitempty"`
 }
 
 // Mount is a mount of the specification.
@@ -73,6 +83,7 @@ type Process struct {
 	Comm                 string
 	State                string
 	ExitCode             uint32
+	HasCreds             bool // whether the archive has them: of a zombie it hasn't
 	UID, GID, EUID, EGID uint32
 	CapEff               uint64
 	Exe                  string
@@ -85,6 +96,7 @@ type Process struct {
 	Sockets              []Socket
 	Maps                 []Map
 	Memory               int64 // bytes of its pages in the archive
+	Shared               int64 // bytes of the mappings that it shares
 
 	args, env span
 	pages     []pageRun
@@ -112,13 +124,15 @@ type File struct {
 // Socket is an open socket.
 type Socket struct {
 	FD         string
-	Type       string // INETSK, UNIXSK
-	Protocol   string // TCP, UDP, ...
+	Type       string // INETSK, UNIXSK, PACKETSK, NETLINKSK
+	Protocol   string // TCP, UDP, ...; of a Unix socket STREAM, ...; of netlink the family; of a packet socket the EtherType or ALL
 	State      string
 	Source     string // address or, of a Unix socket, path; @ begins an abstract one
 	SourcePort uint32
 	Remote     string
 	RemotePort uint32
+	// Sizes of the buffers, in bytes.
+	SendBuffer, ReceiveBuffer uint32
 }
 
 // Map is a mapping of memory.
@@ -138,5 +152,16 @@ type Changed struct {
 	Size    int64
 	Mtime   time.Time
 	Target  string
-	Deleted bool // a whiteout
+	Deleted bool   // a whiteout
+	Major   uint32 // of a device
+	Minor   uint32
+	Xattrs  map[string][]byte
+	Head    []byte // the beginning of a regular file; see MaxHead
 }
+
+// MaxHead is the most that is kept of a changed file. What a small file holds is
+// looked into, and the beginning of a large one tells what it is.
+const MaxHead = 64 << 10
+
+// Whole says whether Head is all of the file.
+func (c *Changed) Whole() bool { return c.Size == int64(len(c.Head)) }

@@ -3,13 +3,9 @@ package checkpoint
 import (
 	"archive/tar"
 	"bytes"
-	"compress/gzip"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -20,180 +16,6 @@ import (
 
 func sourceOf(b []byte) Source {
 	return func() (io.Reader, func(), error) { return bytes.NewReader(b), func() {}, nil }
-}
-
-// web is a checkpoint whose images go-criu's encoder wrote; testdata/README.md says how.
-func web(t testing.TB) []byte {
-	t.Helper()
-	f, err := os.Open("testdata/web.tar.gz")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := io.ReadAll(z)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
-// ctl is what checkpointctl inspect --all --format json prints.
-type ctl struct {
-	Name    string `json:"container_name"`
-	Image   string `json:"image"`
-	ID      string `json:"id"`
-	Runtime string `json:"runtime"`
-	Engine  string `json:"engine"`
-	Size    struct {
-		Total  int64 `json:"total_size"`
-		Memory int64 `json:"memory_pages_size"`
-		Diff   int64 `json:"root_fs_diff_size"`
-	} `json:"checkpoint_size"`
-	Stats struct {
-		Freezing uint64 `json:"freezing_time"`
-		Frozen   uint64 `json:"frozen_time"`
-		Memdump  uint64 `json:"memdump_time"`
-		Memwrite uint64 `json:"memwrite_time"`
-		Scanned  uint64 `json:"pages_scanned"`
-		Written  uint64 `json:"pages_written"`
-	} `json:"statistics"`
-	Tree  ctlProcess `json:"process_tree"`
-	Files []struct {
-		PID  uint32 `json:"pid"`
-		Open []struct {
-			Type, FD, Path string
-		} `json:"open_files"`
-	} `json:"file_descriptors"`
-	Sockets []struct {
-		PID  uint32 `json:"pid"`
-		Open []struct {
-			Protocol string `json:"protocol"`
-			Data     struct {
-				Type    string `json:"type"`
-				Address string `json:"address"`
-				State   string `json:"state"`
-				Src     string `json:"src"`
-				SrcPort uint32 `json:"src_port"`
-				Dst     string `json:"dst"`
-				DstPort uint32 `json:"dst_port"`
-			} `json:"data"`
-		} `json:"open_sockets"`
-	} `json:"sockets"`
-	Mounts []Mount `json:"mounts"`
-}
-
-type ctlProcess struct {
-	PID      uint32            `json:"pid"`
-	Comm     string            `json:"command"`
-	Cmdline  string            `json:"cmdline"`
-	Env      map[string]string `json:"environment_variables"`
-	Children []ctlProcess      `json:"children"`
-}
-
-// TestCheckpointctl compares everything that checkpointctl says of the archive.
-func TestCheckpointctl(t *testing.T) {
-	c, err := Read(sourceOf(web(t)))
-	if err != nil || len(c.Problems) > 0 {
-		t.Fatal(err, c.Problems)
-	}
-	b, err := os.ReadFile("testdata/web.checkpointctl.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all []ctl
-	if err := json.Unmarshal(b, &all); err != nil {
-		t.Fatal(err)
-	}
-	w := all[0]
-	got := fmt.Sprint(c.Name, c.Image, c.ID, c.Runtime, c.Engine, c.Size, c.PagesSize, c.DiffSize, *c.Stats)
-	want := fmt.Sprint(w.Name, w.Image, w.ID, w.Runtime, w.Engine, w.Size.Total, w.Size.Memory, w.Size.Diff, w.Stats)
-	if got != want {
-		t.Errorf("%s\nwant %s", got, want)
-	}
-	byPID := make(map[uint32]*Process)
-	for _, p := range c.Processes {
-		byPID[p.PID] = p
-	}
-	compareProcess(t, byPID, 0, &w.Tree)
-	if len(byPID) > 0 {
-		t.Errorf("%d processes that checkpointctl doesn't tell", len(byPID))
-	}
-	compareFiles(t, c, &w)
-	if fmt.Sprint(len(c.Mounts), c.Mounts[1].Source) != fmt.Sprint(len(w.Mounts), w.Mounts[1].Source) {
-		t.Errorf("mounts %v, want %v", c.Mounts, w.Mounts)
-	}
-}
-
-func compareProcess(t *testing.T, byPID map[uint32]*Process, parent uint32, w *ctlProcess) {
-	t.Helper()
-	p := byPID[w.PID]
-	if p == nil {
-		t.Fatalf("process %d is missing", w.PID)
-	}
-	delete(byPID, w.PID)
-	env := make(map[string]string)
-	for _, e := range p.Env {
-		k, v, _ := strings.Cut(e, "=")
-		env[k] = v
-	}
-	if p.Comm != w.Comm || strings.Join(p.Cmdline, " ") != strings.TrimSuffix(w.Cmdline, " ") || p.PPID != parent || !maps.Equal(env, w.Env) && len(env)+len(w.Env) > 0 {
-		t.Errorf("process %d: %q %q %v, want %q %q %v", p.PID, p.Comm, p.Cmdline, env, w.Comm, w.Cmdline, w.Env)
-	}
-	for i := range w.Children {
-		compareProcess(t, byPID, w.PID, &w.Children[i])
-	}
-}
-
-func compareFiles(t *testing.T, c *Checkpoint, w *ctl) {
-	t.Helper()
-	for _, p := range c.Processes {
-		var got, want []string
-		for _, f := range p.Files {
-			got = append(got, f.Type+" "+f.FD+" "+f.Path)
-		}
-		got = append(got, "cwd "+p.Cwd, "root "+p.Root)
-		for _, f := range w.Files {
-			for _, o := range f.Open {
-				switch {
-				case f.PID != p.PID || strings.HasSuffix(o.Type, "SK"):
-				case o.Type == "":
-					want = append(want, o.FD+" "+o.Path)
-				default:
-					want = append(want, o.FD+" "+o.Path) // "REG 1"
-				}
-			}
-		}
-		if !slices.Equal(got, want) {
-			t.Errorf("files of %d: %q, want %q", p.PID, got, want)
-		}
-		got, want = nil, nil
-		for _, s := range p.Sockets {
-			if s.Type == "UNIXSK" {
-				got = append(got, s.Source)
-				continue
-			}
-			got = append(got, fmt.Sprint(s.Protocol, s.State, s.Source, s.SourcePort, s.Remote, s.RemotePort))
-		}
-		for _, s := range w.Sockets {
-			for _, o := range s.Open {
-				d := o.Data
-				switch {
-				case s.PID != p.PID:
-				case d.Address != "":
-					want = append(want, strings.TrimRight(d.Address, "\x00"))
-				default:
-					want = append(want, fmt.Sprint(o.Protocol, d.State, d.Src, d.SrcPort, d.Dst, d.DstPort))
-				}
-			}
-		}
-		if !slices.Equal(got, want) {
-			t.Errorf("sockets of %d: %q, want %q", p.PID, got, want)
-		}
-	}
 }
 
 // TestBeyond looks at what checkpointctl doesn't tell.
@@ -246,6 +68,93 @@ func TestSearch(t *testing.T) {
 	total := 0
 	if err := Memory(t.Context(), sourceOf(b), c.Processes[:1], func(_ *Process, _ uint64, b []byte) error { total += len(b); return nil }); err != nil || total != 5*4096 {
 		t.Errorf("%d bytes of memory, %v", total, err)
+	}
+}
+
+// TestNewer looks at images as CRIU 4.2 writes them, whose pages are counted in another field.
+func TestNewer(t *testing.T) {
+	b := api(t)
+	c, err := Read(sourceOf(b))
+	if err != nil || len(c.Problems) > 0 {
+		t.Fatal(err, c.Problems)
+	}
+	p := c.Processes[1]
+	if p.Memory != 3*4096 || p.Shared != 3*4096 || !p.HasCreds || p.UID != 1000 || p.EUID != 0 || p.CapEff != 0x1ffffffffff || !p.ExeDeleted || !p.ExeChanged || p.State != "stopped" {
+		t.Errorf("%+v", p)
+	}
+	if z := c.Processes[2]; z.HasCreds || z.State != "zombie" || z.Memory != 0 {
+		t.Errorf("%+v", z)
+	}
+	var hits []string
+	err = Search(t.Context(), sourceOf(b), c.Processes, regexp.MustCompile("stratum"), 10, func(h Hit) error {
+		hits = append(hits, fmt.Sprintf("%d %#x %q", h.PID, h.Address, h.Text))
+		return nil
+	})
+	// As checkpointctl memparse --search stratum --context 10 has it.
+	want := []string{`1 0x600fff "\x00\x00\x00\x00\x00pool=stratum+tcp://203"`, `7 0x600fff "\x00\x00\x00\x00\x00pool=stratum+tcp://203"`}
+	if err != nil || !slices.Equal(hits, want) {
+		t.Errorf("hits %q, %v", hits, err)
+	}
+}
+
+// TestPagemap counts pages as its entries have them: more than there are, or can be, is a problem.
+func TestPagemap(t *testing.T) {
+	entry := func(fields ...byte) []byte { return append([]byte{byte(len(fields)), 0, 0, 0}, fields...) }
+	head := append([]byte("\x19\x43\x56\x54\x25\x40\x08\x56"), entry(8, 1)...)
+	huge := []byte{8, 0, 0x10, 0, 0x28, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f}
+	for _, c := range []struct {
+		name     string
+		entries  [][]byte
+		memory   int64
+		problems int
+	}{
+		{"old", [][]byte{entry(8, 0, 0x10, 1)}, 4096, 0},
+		{"new", [][]byte{entry(8, 0, 0x10, 0, 0x20, 4, 0x28, 1)}, 4096, 0},
+		{"in the parent", [][]byte{entry(8, 0, 0x10, 0, 0x20, 1, 0x28, 7), entry(8, 0, 0x10, 0, 0x20, 4, 0x28, 1)}, 4096, 0},
+		{"too many for the file", [][]byte{entry(8, 0, 0x10, 2)}, 2 * 4096, 1},
+		{"too many", [][]byte{entry(huge...), entry(huge...)}, 4096 << 35, 2},
+	} {
+		a := &archive{c: &Checkpoint{}, files: map[string][]byte{"checkpoint/pagemap-1.img": slices.Concat(append([][]byte{head}, c.entries...)...)}, pages: map[string]int64{"checkpoint/pages-1.img": 4096}}
+		p := &Process{PID: 1}
+		a.pagemap(p)
+		if p.Memory != c.memory || len(a.c.Problems) != c.problems {
+			t.Errorf("%s: %d bytes, %v", c.name, p.Memory, a.c.Problems)
+		}
+	}
+}
+
+// TestHostile reads archives that are made to harm: none takes memory or time by what it
+// claims, and no name or link leads out of it.
+func TestHostile(t *testing.T) {
+	member := func(name string, typ byte, link string, size int64, content []byte) []byte {
+		var b bytes.Buffer
+		w := tar.NewWriter(&b)
+		w.WriteHeader(&tar.Header{Name: name, Typeflag: typ, Linkname: link, Size: size, Mode: 0o600})
+		w.Write(content)
+		w.Flush() // what is missing of size is left out
+		return b.Bytes()
+	}
+	config := func() []byte { return member("config.dump", '0', "", 10, []byte(`{"id":"x"}`)) }
+	for name, c := range map[string]struct {
+		tar      []byte
+		problems int
+	}{
+		"links":          {slices.Concat(config(), member("spec.dump", '2', "/etc/passwd", 0, nil), member("checkpoint/pstree.img", '1', "/etc/passwd", 0, nil)), 0},
+		"names":          {slices.Concat(config(), member("../../spec.dump", '0', "", 2, []byte("{}")), member("/checkpoint/pstree.img", '0', "", 1, []byte("x"))), 0},
+		"a size":         {slices.Concat(config(), member("checkpoint/pstree.img", '0', "", 1<<40, []byte("x"))), 2},
+		"pages":          {slices.Concat(config(), member("checkpoint/pages-1.img", '0', "", 1<<40, []byte("x"))), 1},
+		"a tar in it":    {slices.Concat(config(), member("rootfs-diff.tar", '0', "", 1<<20, make([]byte, 1<<20))), 0},
+		"a diff's file":  {slices.Concat(config(), member("rootfs-diff.tar", '0', "", 512, member("big", '0', "", 1<<40, nil)[:512])), 1},
+		"deep documents": {slices.Concat(config(), member("spec.dump", '0', "", 1<<20, bytes.Repeat([]byte("["), 1<<20))), 1},
+	} {
+		c2, err := Read(sourceOf(c.tar))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if c2.ID != "x" || len(c2.Command) > 0 || len(c2.Processes) > 0 || len(c2.Problems) != c.problems {
+			t.Errorf("%s: %+v, want %d problems", name, c2.Problems, c.problems)
+		}
 	}
 }
 

@@ -15,6 +15,8 @@ const (
 	magicRegFiles  = 0x50363636
 	magicInetSk    = 0x56443851
 	magicUnixSk    = 0x54373943
+	magicPacketSk  = 0x60454618
+	magicNetlinkSk = 0x58005614
 	magicFS        = 0x51403912
 	magicFiles     = 0x56303138
 	magicRemap     = 0x59133954
@@ -34,22 +36,29 @@ const (
 	credsUID, credsGID, credsEUID, credsEGID, credsEff = 1, 2, 3, 4, 11 // creds_entry
 
 	mmArgStart, mmArgEnd, mmEnvStart, mmEnvEnd, mmExe, mmVMAs = 8, 9, 10, 11, 12, 14 // mm_entry
-	vmaStart, vmaEnd, vmaProt, vmaStatus, vmaShmid            = 1, 2, 5, 7, 4        // vma_entry
+	vmaStart, vmaEnd, vmaShmid, vmaProt, vmaFlags, vmaStatus  = 1, 2, 4, 5, 6, 7     // vma_entry
 
-	pagemapID                                    = 1          // pagemap_head
-	pmAddress, pmPages, pmInParent, pmFlags      = 1, 2, 3, 4 // pagemap_entry
+	pagemapID = 1 // pagemap_head
+	// pagemap_entry. Since CRIU 4.2 the number of pages is the fifth field, of 64 bits, and the second is 0.
+	pmAddress, pmOldPages, pmInParent, pmFlags, pmPages = 1, 2, 3, 4, 5
+
 	pagePresent                                  = 4          // PE_PRESENT
 	fsCwd, fsRoot                                = 1, 2       // fs_entry
 	fdID, fdFlags, fdType, fdNumber              = 1, 2, 3, 4 // fdinfo_entry
 	remapOrig                                    = 1          // remap_file_path_entry
 	regID, regPos, regName, regSize              = 1, 3, 6, 8 // reg_file_entry
 	fileType, fileID, fileReg, fileInet          = 1, 2, 3, 4 // file_entry
-	fileUnix, filePipe, fileTTY, fileMemfd       = 16, 18, 19, 20
+	filePacket, fileNetlink                      = 6, 7
+	fileUnix, filePipe, fileMemfd, filePidfd     = 16, 18, 20, 22
+	pidfdPID                                     = 4             // pidfd_entry
 	mntFS, mntRoot, mntPoint, mntSource, mntOpts = 1, 6, 7, 8, 9 // mnt_entry
 
 	skID, skFamily, skType, skProto, skState, skSrcPort, skDstPort = 1, 3, 4, 5, 6, 7, 8 // inet_sk_entry
-	skSrcAddr, skDstAddr                                           = 11, 12
-	usID, usType, usState, usName                                  = 1, 3, 4, 11 // unix_sk_entry
+	skSrcAddr, skDstAddr, skOpts                                   = 11, 12, 14
+	usID, usType, usState, usOpts, usName                          = 1, 3, 4, 10, 11 // unix_sk_entry
+	pskID, pskProto, pskOpts                                       = 1, 3, 7         // packet_sock_entry
+	nlID, nlProto, nlState, nlOpts                                 = 1, 3, 4, 12     // netlink_sk_entry
+	soSend, soReceive                                              = 1, 2            // sk_opts_entry
 
 	statsDump                                                                     = 1 // stats_entry
 	dumpFreezing, dumpFrozen, dumpMemdump, dumpMemwrite, dumpScanned, dumpWritten = 1, 2, 3, 4, 5, 7
@@ -58,7 +67,7 @@ const (
 // fileTypes are the names of fd_types (images/fdinfo.proto).
 var fileTypes = map[uint64]string{
 	1: "REG", 2: "PIPE", 3: "FIFO", 4: "INETSK", 5: "UNIXSK", 6: "EVENTFD", 7: "EVENTPOLL", 8: "INOTIFY", 9: "SIGNALFD", 10: "PACKETSK", 11: "TTY",
-	12: "FANOTIFY", 13: "NETLINKSK", 14: "NS", 15: "TUNF", 16: "EXT", 17: "TIMERFD", 18: "MEMFD", 19: "BPFMAP", 65534: "CTL_TTY", 65535: "AUTOFS_PIPE",
+	12: "FANOTIFY", 13: "NETLINKSK", 14: "NS", 15: "TUNF", 16: "EXT", 17: "TIMERFD", 18: "MEMFD", 19: "BPFMAP", 20: "PIDFD", 65534: "CTL_TTY", 65535: "AUTOFS_PIPE",
 }
 
 // tcpStates are those of include/net/tcp_states.h.

@@ -21,8 +21,12 @@ import (
 // and POWER kernels, whose archives tell it by the size of their pages' file.
 const pageSize = 4096
 
-// maxRuns bounds the runs of pages of a process.
-const maxRuns = 4 << 20
+// maxRuns bounds the runs of pages of a process, maxPages the pages: as many as
+// the lower half of a 64-bit address space has.
+const (
+	maxRuns  = 4 << 20
+	maxPages = 1 << 35
+)
 
 // pagemap reads which pages of a process the archive holds, and where.
 func (a *archive) pagemap(p *Process) {
@@ -42,7 +46,14 @@ func (a *archive) pagemap(p *Process) {
 			a.problem(name, fmt.Errorf("more than %d runs of pages", maxRuns))
 			break
 		}
-		pages := int64(uint32(e.num(pmPages)))
+		pages := int64(uint32(e.num(pmOldPages)))
+		if e.has(pmPages) {
+			pages = int64(min(e.num(pmPages), maxPages))
+		}
+		if pages > maxPages-count {
+			a.problem(name, fmt.Errorf("more than %d pages: %w", int64(maxPages), evidence.ErrCorrupt))
+			break
+		}
 		if e.has(pmFlags) && e.num(pmFlags)&pagePresent == 0 || e.num(pmInParent) != 0 {
 			continue // in another checkpoint, or nowhere yet
 		}
@@ -50,10 +61,14 @@ func (a *archive) pagemap(p *Process) {
 		count += pages
 	}
 	size := int64(pageSize)
-	if have := a.pages[p.pagesFile()]; count > 0 && have > 0 && have%count == 0 {
+	have := a.pages[p.pagesFile()]
+	if count > 0 && have > 0 && have%count == 0 {
 		if s := have / count; s == 16<<10 || s == 64<<10 {
 			size = s
 		}
+	}
+	if have > 0 && have < count*size {
+		a.problem(name, fmt.Errorf("%d pages in %d bytes: some are missing, or compressed: %w", count, have, evidence.ErrUnsupported))
 	}
 	for i := range p.pages {
 		p.pages[i].offset *= size

@@ -1,9 +1,7 @@
 package checkpoint
 
 import (
-	"encoding/binary"
 	"fmt"
-	"net/netip"
 	"strconv"
 	"strings"
 
@@ -154,6 +152,20 @@ func (a *archive) openFiles() map[openKey]open {
 		}
 		add("UNIXSK", e.num(usID), open{socket: unix(e)})
 	}
+	for e, err := range a.image("packetsk", magicPacketSk) {
+		if err != nil {
+			a.problem("packetsk.img", err)
+			break
+		}
+		add("PACKETSK", e.num(pskID), open{socket: packet(e)})
+	}
+	for e, err := range a.image("netlinksk", magicNetlinkSk) {
+		if err != nil {
+			a.problem("netlinksk.img", err)
+			break
+		}
+		add("NETLINKSK", e.num(nlID), open{socket: netlink(e)})
+	}
 	return out
 }
 
@@ -171,6 +183,15 @@ func openOf(e message) (open, error) {
 	case e.has(filePipe):
 		m, err := e.sub(filePipe)
 		return open{path: fmt.Sprintf("pipe[%d]", m.num(2))}, err // pipe_id
+	case e.has(filePacket):
+		m, err := e.sub(filePacket)
+		return open{socket: packet(m)}, err
+	case e.has(fileNetlink):
+		m, err := e.sub(fileNetlink)
+		return open{socket: netlink(m)}, err
+	case e.has(filePidfd):
+		m, err := e.sub(filePidfd)
+		return open{path: fmt.Sprintf("pidfd[%d]", int32(m.num(pidfdPID)))}, err
 	case e.has(fileMemfd):
 		return open{path: "memfd", deleted: true}, nil
 	}
@@ -183,44 +204,6 @@ func regular(name string) string {
 		return "/"
 	}
 	return name
-}
-
-// protocols are those of RFC 1700 that CRIU dumps.
-var protocols = map[uint64]string{1: "ICMP", 6: "TCP", 17: "UDP", 58: "ICMPV6", 136: "UDPL", 255: "RAW"}
-
-func inet(m message) *Socket {
-	s := &Socket{Type: "INETSK", Protocol: protocols[m.num(skProto)], SourcePort: uint32(m.num(skSrcPort)), RemotePort: uint32(m.num(skDstPort))}
-	s.Source, s.Remote = address(m.nums(skSrcAddr)), address(m.nums(skDstAddr))
-	if n := m.num(skState); n < uint64(len(tcpStates)) {
-		s.State = tcpStates[n]
-	}
-	return s
-}
-
-// address is one or four words in the byte order of the network.
-func address(words []uint64) string {
-	b := make([]byte, 0, 16)
-	for _, w := range words[:min(len(words), 4)] {
-		b = binary.LittleEndian.AppendUint32(b, uint32(w))
-	}
-	a, ok := netip.AddrFromSlice(b)
-	if !ok {
-		return ""
-	}
-	return a.Unmap().String()
-}
-
-func unix(m message) *Socket {
-	name := m.text(usName)
-	if strings.HasPrefix(name, "\x00") {
-		name = "@" + name[1:]
-	}
-	kind := map[uint64]string{1: "STREAM", 2: "DGRAM", 5: "SEQPACKET"}[m.num(usType)]
-	s := &Socket{Type: "UNIXSK", Protocol: kind, Source: strings.TrimRight(name, "\x00")}
-	if n := m.num(usState); n < uint64(len(tcpStates)) {
-		s.State = tcpStates[n]
-	}
-	return s
 }
 
 // core reads what is known of a process itself, and returns the number of its descriptors' image.
@@ -237,7 +220,8 @@ func (a *archive) core(p *Process) (filesID uint64) {
 		}
 		p.Comm, p.State, p.ExitCode = strings.TrimRight(tc.text(tcComm), "\x00"), taskStates[tc.num(tcState)], uint32(tc.num(tcExit))
 		if thread, err := e.sub(coreThread); err == nil {
-			if creds, err := thread.sub(threadCreds); err == nil {
+			if creds, err := thread.sub(threadCreds); err == nil && thread.has(threadCreds) {
+				p.HasCreds = true
 				p.UID, p.GID, p.EUID, p.EGID = uint32(creds.num(credsUID)), uint32(creds.num(credsGID)), uint32(creds.num(credsEUID)), uint32(creds.num(credsEGID))
 				for i, w := range creds.nums(credsEff) {
 					if i < 2 {
@@ -279,6 +263,10 @@ func (a *archive) mm(p *Process, files map[openKey]open) {
 				break
 			}
 			m := Map{Start: v.num(vmaStart), End: v.num(vmaEnd), Prot: protection(v.num(vmaProt))}
+			const shared = 1 // MAP_SHARED
+			if v.num(vmaFlags)&shared != 0 && m.End > m.Start {
+				p.Shared += int64(min(m.End-m.Start, 1<<47))
+			}
 			const filePrivate, fileShared = 1 << 6, 1 << 7 // VMA_FILE_PRIVATE, VMA_FILE_SHARED: criu/include/image.h
 			if v.num(vmaStatus)&(filePrivate|fileShared) != 0 {
 				o := files[openKey{"REG", v.num(vmaShmid)}]

@@ -1,12 +1,9 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
-	"time"
 
 	"lagan/analyzer"
 	"lagan/checkpoint"
@@ -47,8 +44,10 @@ type processRecord struct {
 	PPID       uint32             `json:"ppid"`
 	Comm       string             `json:"comm"`
 	State      string             `json:"state,omitempty"`
-	UID        uint32             `json:"uid"`
-	GID        uint32             `json:"gid"`
+	UID        *uint32            `json:"uid,omitempty"`
+	GID        *uint32            `json:"gid,omitempty"`
+	EUID       *uint32            `json:"euid,omitempty"`
+	EGID       *uint32            `json:"egid,omitempty"`
 	CapEff     string             `json:"capabilities,omitempty"` // as /proc/PID/status has CapEff
 	Exe        string             `json:"exe,omitempty"`
 	ExeDeleted bool               `json:"exe_deleted,omitempty"`
@@ -59,6 +58,7 @@ type processRecord struct {
 	Cmdline    []string           `json:"cmdline,omitempty"`
 	Env        []string           `json:"env,omitempty"`
 	Memory     int64              `json:"memory"`
+	Shared     int64              `json:"shared_memory,omitempty"`
 	Files      []openFileRecord   `json:"open_files,omitempty"`
 	Sockets    []socketRecord     `json:"sockets,omitempty"`
 	Maps       []checkpointMapped `json:"mapped,omitempty"`
@@ -80,6 +80,8 @@ type socketRecord struct {
 	SourcePort uint32 `json:"source_port,omitempty"`
 	Remote     string `json:"remote,omitempty"`
 	RemotePort uint32 `json:"remote_port,omitempty"`
+	SendBuf    uint32 `json:"send_buffer,omitempty"`
+	RecvBuf    uint32 `json:"receive_buffer,omitempty"`
 }
 
 // checkpointMapped is a file that is mapped to be executed.
@@ -104,14 +106,17 @@ func cleanAll(all []string) []string {
 
 func recordOfProcess(p *checkpoint.Process) processRecord {
 	r := processRecord{
-		PID: p.PID, PPID: p.PPID, Comm: clean(p.Comm), State: p.State, UID: p.UID, GID: p.GID, CapEff: fmt.Sprintf("%016x", p.CapEff), Exe: clean(p.Exe), ExeDeleted: p.ExeDeleted,
-		ExeChanged: p.ExeChanged, Cwd: clean(p.Cwd), Root: clean(p.Root), Threads: len(p.Threads), Cmdline: cleanAll(p.Cmdline), Env: cleanAll(p.Env), Memory: p.Memory,
+		PID: p.PID, PPID: p.PPID, Comm: clean(p.Comm), State: p.State, Exe: clean(p.Exe), ExeDeleted: p.ExeDeleted,
+		ExeChanged: p.ExeChanged, Cwd: clean(p.Cwd), Root: clean(p.Root), Threads: len(p.Threads), Cmdline: cleanAll(p.Cmdline), Env: cleanAll(p.Env), Memory: p.Memory, Shared: p.Shared,
+	}
+	if p.HasCreds {
+		r.UID, r.GID, r.EUID, r.EGID, r.CapEff = &p.UID, &p.GID, &p.EUID, &p.EGID, fmt.Sprintf("%016x", p.CapEff)
 	}
 	for _, f := range p.Files {
 		r.Files = append(r.Files, openFileRecord{f.FD, f.Type, clean(f.Path), f.Deleted})
 	}
 	for _, s := range p.Sockets {
-		r.Sockets = append(r.Sockets, socketRecord{s.FD, s.Type, s.Protocol, s.State, clean(s.Source), s.SourcePort, s.Remote, s.RemotePort})
+		r.Sockets = append(r.Sockets, socketRecord{s.FD, s.Type, s.Protocol, s.State, clean(s.Source), s.SourcePort, s.Remote, s.RemotePort, s.SendBuffer, s.ReceiveBuffer})
 	}
 	for _, m := range p.Maps {
 		if m.Path != "" && strings.HasSuffix(m.Prot, "x") {
@@ -148,6 +153,7 @@ func (r *checkpointRecord) appendJSON(dst []byte) ([]byte, error) {
 		Namespace    string                  `json:"pod_namespace,omitempty"`
 		IP           string                  `json:"ip,omitempty"`
 		MAC          string                  `json:"mac,omitempty"`
+		Networks     []checkpoint.Network    `json:"networks,omitempty"`
 		Known        bool                    `json:"container_on_disk"`
 		Size         int64                   `json:"size"`
 		Memory       int64                   `json:"memory_pages_size"`
@@ -162,7 +168,7 @@ func (r *checkpointRecord) appendJSON(dst []byte) ([]byte, error) {
 		Findings     []findings.Record       `json:"findings,omitempty"`
 	}{
 		Record: "checkpoint", Archive: clean(c.Name), Container: clean(c.Checkpoint.Name), ID: clean(c.ID), Image: clean(c.Image), ImageRef: clean(c.ImageRef), Runtime: clean(c.Runtime),
-		Engine: c.Engine, Created: formatTime(c.Created), Checkpointed: formatTime(c.Checkpointed), Pod: clean(c.Pod), Namespace: clean(c.Namespace), IP: clean(c.IP), MAC: clean(c.MAC),
+		Engine: c.Engine, Created: formatTime(c.Created), Checkpointed: formatTime(c.Checkpointed), Pod: clean(c.Pod), Namespace: clean(c.Namespace), IP: clean(c.IP), MAC: clean(c.MAC), Networks: c.Networks,
 		Known: c.Container != nil, Size: c.Size, Memory: c.PagesSize, Diff: c.DiffSize, Annotations: c.Annotations, Mounts: c.Mounts, MountTable: c.MountTable,
 		Processes: []processRecord{}, Deleted: cleanAll(c.Deleted), Findings: r.found,
 	}
@@ -201,138 +207,13 @@ func tarType(c *checkpoint.Changed) string {
 }
 
 func socketText(s *checkpoint.Socket) string {
-	if s.Type == "UNIXSK" {
+	switch s.Type {
+	case "UNIXSK":
 		return strings.TrimSpace("unix " + s.Protocol + " " + s.Source)
+	case "PACKETSK":
+		return "packet " + s.Protocol
+	case "NETLINKSK":
+		return "netlink " + s.Protocol
 	}
 	return strings.TrimSpace(fmt.Sprintf("%s %s %s:%d -> %s:%d", s.Protocol, s.State, s.Source, s.SourcePort, s.Remote, s.RemotePort))
-}
-
-// checkpointTree prints a checkpoint for reading: what it is of, what to look at,
-// the processes as a tree, mounts and changes.
-func (u *ui) checkpointTree(w io.Writer, c *analyzer.Checkpoint, o analyzer.FindOptions, pid uint32) error {
-	r, err := u.checkpointRecord(c, o, pid)
-	if err != nil {
-		return err
-	}
-	t := treePrinter{w: w}
-	t.line(0, "%s", c.DisplayName())
-	for _, x := range [...][2]string{
-		{"archive", c.Name}, {"id", c.ID}, {"image", strings.TrimSpace(c.Image + "  " + c.ImageRef)}, {"runtime", strings.TrimSpace(c.Runtime + " " + c.Engine)}, {"created", formatTime(c.Created)},
-		{"checkpointed", formatTime(c.Checkpointed)}, {"address", strings.TrimSpace(c.IP + " " + c.MAC)},
-		{"size", fmt.Sprintf("%d bytes of images, of which %d are memory; %d of changed files", c.Size, c.PagesSize, c.DiffSize)},
-	} {
-		if x[1] != "" {
-			t.line(1, "%-13s %s", x[0], x[1])
-		}
-	}
-	if s := c.Stats; s != nil {
-		us := func(n uint64) time.Duration { return time.Duration(min(n, 1<<50)) * time.Microsecond }
-		t.line(1, "%-13s frozen for %s after %s; memory dumped in %s, written in %s; %d of %d pages written", "CRIU", us(s.Frozen), us(s.Freezing), us(s.Memdump), us(s.Memwrite), s.Written, s.Scanned)
-	}
-	if len(r.found) > 0 {
-		t.line(0, "Findings")
-		for _, f := range r.found {
-			t.line(1, "%-8s %s", f.Severity, f.Title)
-			for _, e := range f.Evidence {
-				t.line(2, "%s  %s", e.Place, e.Value)
-			}
-		}
-	}
-	t.line(0, "Processes")
-	t.processes(r.processes)
-	if len(c.Mounts) > 0 {
-		t.line(0, "Mounts")
-		for _, m := range c.Mounts {
-			t.line(1, "%s  %s from %s", m.Destination, m.Type, m.Source)
-		}
-	}
-	if len(c.Changed)+len(c.Deleted) > 0 {
-		t.line(0, "Changed files")
-		for _, x := range c.Changed {
-			t.line(1, "%s %04o %8d %s  %s", map[bool]string{true: "D", false: "C"}[x.Deleted], x.Mode&0o7777, x.Size, shortTime(formatTime(x.Mtime)), x.Path)
-		}
-		for _, d := range c.Deleted {
-			t.line(1, "D %s", d)
-		}
-	}
-	return t.err
-}
-
-// treePrinter prints indented lines, safe for a terminal.
-type treePrinter struct {
-	w   io.Writer
-	err error
-}
-
-func (t *treePrinter) line(depth int, format string, args ...any) {
-	if t.err == nil {
-		_, t.err = fmt.Fprintf(t.w, "%s%s\n", strings.Repeat("  ", depth), text.ForTerminal(fmt.Sprintf(format, args...)))
-	}
-}
-
-// processes prints the processes below their parents; one whose parent is missing, or
-// that is its own ancestor, at the top.
-func (t *treePrinter) processes(ps []*checkpoint.Process) {
-	children := make(map[uint32][]*checkpoint.Process)
-	known := make(map[uint32]bool)
-	for _, p := range ps {
-		known[p.PID] = true
-	}
-	var top []*checkpoint.Process
-	for _, p := range ps {
-		if known[p.PPID] && p.PPID != p.PID {
-			children[p.PPID] = append(children[p.PPID], p)
-		} else {
-			top = append(top, p)
-		}
-	}
-	told := make(map[*checkpoint.Process]bool)
-	const deepest = 64 // what is deeper is printed at that depth
-	var walk func(p *checkpoint.Process, depth int)
-	walk = func(p *checkpoint.Process, depth int) {
-		if told[p] {
-			return
-		}
-		told[p] = true
-		t.process(p, min(depth, deepest))
-		for _, c := range children[p.PID] {
-			walk(c, depth+1)
-		}
-	}
-	for _, p := range append(top, ps...) {
-		walk(p, 1)
-	}
-}
-
-func (t *treePrinter) process(p *checkpoint.Process, depth int) {
-	command := strings.Join(p.Cmdline, " ")
-	if command == "" {
-		command = "[" + p.Comm + "]"
-	}
-	t.line(depth, "%d %s", p.PID, command)
-	exe := p.Exe
-	if p.ExeDeleted {
-		exe += "  (deleted)"
-	}
-	if p.ExeChanged {
-		exe += "  (not the image's: in the upper layer)"
-	}
-	t.line(depth+1, "exe %s, cwd %s, uid %d, %s, %d bytes of memory", exe, p.Cwd, p.UID, p.State, p.Memory)
-	for _, f := range p.Files {
-		deleted := ""
-		if f.Deleted {
-			deleted = "  (deleted)"
-		}
-		t.line(depth+1, "fd %s %s %s%s", f.FD, f.Type, f.Path, deleted)
-	}
-	sockets := slices.Clone(p.Sockets)
-	slices.SortStableFunc(sockets, func(a, b checkpoint.Socket) int {
-		return cmp.Or(strings.Compare(a.Remote, b.Remote), cmp.Compare(a.RemotePort, b.RemotePort))
-	})
-	for i := range sockets {
-		t.line(depth+1, "fd %s %s", sockets[i].FD, socketText(&sockets[i]))
-	}
-	for _, e := range p.Env {
-		t.line(depth+1, "env %s", e)
-	}
 }
