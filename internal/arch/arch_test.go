@@ -2,13 +2,7 @@
 package arch
 
 import (
-	"go/parser"
-	"go/token"
-	"io/fs"
-	"os"
 	"path"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 )
@@ -59,6 +53,7 @@ var ranks = []struct {
 	{"mount", []string{"evidence"}},
 	{"artifacts/...", []string{"evidence", "artifacts/lines", "artifacts/stamp", "internal/bin", "internal/text"}},
 	{"timeline", []string{"internal/text"}},
+	{"timeline/sqlitefile", nil},
 	{"findings", []string{"internal/text"}},
 	{"report", []string{"findings", "internal/text"}},
 	{"checkpoint", []string{"evidence"}},
@@ -95,62 +90,23 @@ var third = map[string][]string{
 }
 
 func TestImports(t *testing.T) {
-	root := filepath.Join("..", "..")
-	files := 0
-	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
+	sources(t, func(rel string) {
+		if strings.HasSuffix(rel, "_test.go") {
+			return // tests may look sideways, and run the real tools
 		}
-		if d.IsDir() && (d.Name() == ".git" || d.Name() == "testdata") {
-			return filepath.SkipDir
+		pkg := path.Dir(rel)
+		for _, name := range imports(t, rel) {
+			own, isOwn := strings.CutPrefix(name, "lagan/")
+			switch {
+			case isOwn && !allowed(pkg, own):
+				t.Errorf("%s imports lagan/%s, which stands above or beside it", rel, own)
+			case !isOwn && isBanned(pkg, name):
+				t.Errorf("%s imports %s, which nothing of lagan may", rel, name)
+			case !isOwn && !mayUse(pkg, name):
+				t.Errorf("%s imports %s, which has its door elsewhere", rel, name)
+			}
 		}
-		if !strings.HasSuffix(p, ".go") {
-			return nil
-		}
-		rel, err := filepath.Rel(root, p)
-		if err != nil {
-			return err
-		}
-		files++
-		return checkFile(t, filepath.ToSlash(rel), p)
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if files < 20 {
-		t.Fatalf("only %d files were seen: the test looks in the wrong place", files)
-	}
-}
-
-func checkFile(t *testing.T, rel, file string) error {
-	b, err := os.ReadFile(file)
-	if err != nil {
-		return err
-	}
-	f, err := parser.ParseFile(token.NewFileSet(), file, b, parser.ImportsOnly)
-	if err != nil {
-		return err
-	}
-	pkg := path.Dir(rel)
-	isTest := strings.HasSuffix(rel, "_test.go")
-	for _, i := range f.Imports {
-		name, err := strconv.Unquote(i.Path.Value)
-		if err != nil {
-			return err
-		}
-		own, isOwn := strings.CutPrefix(name, "lagan/")
-		switch {
-		case isTest:
-			// tests may look sideways, and run the real tools
-		case isOwn && !allowed(pkg, own):
-			t.Errorf("%s imports lagan/%s, which stands above or beside it", rel, own)
-		case !isOwn && isBanned(pkg, name):
-			t.Errorf("%s imports %s, which nothing of lagan may", rel, name)
-		case !isOwn && !mayUse(pkg, name):
-			t.Errorf("%s imports %s, which has its door elsewhere", rel, name)
-		}
-	}
-	return nil
 }
 
 func allowed(pkg, own string) bool {
