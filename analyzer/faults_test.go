@@ -16,9 +16,8 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
-
 	"lagan/evidence"
+	"lagan/fixtures"
 	"lagan/internal/needs"
 	"lagan/timeline"
 )
@@ -33,8 +32,8 @@ func TestFaults(t *testing.T) {
 	needs.Time(t)
 	for name, make := range map[string]func(*testing.T) []byte{
 		"docker on ext4": dockerImage,
-		"xfs":            func(t *testing.T) []byte { return unpackTestdata(t, "../evidence/xfs/testdata/shapes.img.zst") },
-		"btrfs":          func(t *testing.T) []byte { return unpackTestdata(t, "../evidence/btrfs/testdata/plain.img.zst") },
+		"xfs":            func(t *testing.T) []byte { return fixtures.Unpack(t, "../evidence/xfs/testdata/shapes.img.zst") },
+		"btrfs":          func(t *testing.T) []byte { return fixtures.Unpack(t, "../evidence/btrfs/testdata/plain.img.zst") },
 	} {
 		t.Run(name, func(t *testing.T) { testFaults(t, make(t)) })
 	}
@@ -190,23 +189,6 @@ func walkAll(n *Node, fsys evidence.FS, name string, lines *[]string) {
 	if err != nil {
 		n.gap(0, name, err)
 	}
-}
-
-func unpackTestdata(t *testing.T, path string) []byte {
-	packed, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	z, err := zstd.NewReader(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer z.Close()
-	b, err := z.DecodeAll(packed, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
 }
 
 // dockerImage is a small ext4 with what a fixture's dockerd kept: its records,

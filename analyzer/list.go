@@ -38,6 +38,9 @@ type File struct {
 	Verity string
 	// Known and Matches name the lists of ListOptions.Sets that have the content.
 	Known, Matches []string
+
+	tree *Tree // that it is a file of
+	ino  evidence.Ino
 }
 
 // List calls fn for the entries of a folder of the tree, in name order, or for
@@ -95,7 +98,7 @@ type lister struct {
 }
 
 func (l *lister) file(path string, ino evidence.Ino, info evidence.Info) error {
-	f := File{Path: path, Info: info, Layer: l.t.LayerOf(ino)}
+	f := File{Path: path, Info: info, Layer: l.t.LayerOf(ino), tree: l.t, ino: ino}
 	if l.o.UpperOnly && f.Layer != "upper" || l.match != nil && !l.match.keeps(path, ino, info) {
 		return nil
 	}
@@ -153,14 +156,20 @@ func bufferFor(buf *[]byte, size int64) []byte {
 }
 
 func hashOf(r *io.SectionReader, sum hash.Hash, buf *[]byte) (string, error) {
+	b, err := digestOf(r, sum, buf)
+	return hex.EncodeToString(b), err
+}
+
+// digestOf is hashOf's digest as bytes, none where there is an error.
+func digestOf(r *io.SectionReader, sum hash.Hash, buf *[]byte) ([]byte, error) {
 	if r.Size() > maxHashed {
-		return "", fmt.Errorf("%d bytes are too many to hash: %w", r.Size(), evidence.ErrUnsupported)
+		return nil, fmt.Errorf("%d bytes are too many to hash: %w", r.Size(), evidence.ErrUnsupported)
 	}
 	sum.Reset()
 	if _, err := io.CopyBuffer(sum, onlyReader{r}, bufferFor(buf, r.Size())); err != nil {
-		return "", err
+		return nil, err
 	}
-	return hex.EncodeToString(sum.Sum(nil)), nil
+	return sum.Sum(nil), nil
 }
 
 // onlyReader hides WriteTo, so that CopyBuffer uses the buffer it is given.

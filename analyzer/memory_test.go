@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"lagan/evidence"
+	"lagan/fixtures"
 	"lagan/internal/needs"
 )
 
@@ -55,7 +56,7 @@ func TestMaxMemory(t *testing.T) {
 			bad := make([]byte, 1<<20)
 			copy(bad, name)
 			n := newNode(t.Context(), Options{MaxMemory: 300 << 20, Filesystems: []Opener{testFilesystem(name, read)}})
-			good := unpackTestdata(t, "../evidence/btrfs/testdata/plain.img.zst")
+			good := fixtures.Unpack(t, "../evidence/btrfs/testdata/plain.img.zst")
 			for _, disk := range [][]byte{bad, good} {
 				if err := n.addImage(&Evidence{Name: "disk"}, &faulty{data: disk, at: -1}); err != nil {
 					t.Fatal(err)

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"lagan/fixtures"
 )
 
 // slow is a disk each read of which takes its time.
@@ -19,7 +21,7 @@ func (s *slow) ReadAt(p []byte, off int64) (int, error) {
 
 // TestTimeout gives up on a filesystem whose disk is too slow, and says so.
 func TestTimeout(t *testing.T) {
-	disk := &slow{faulty: faulty{data: unpackTestdata(t, "../evidence/btrfs/testdata/plain.img.zst"), at: -1}, pause: 5 * time.Millisecond}
+	disk := &slow{faulty: faulty{data: fixtures.Unpack(t, "../evidence/btrfs/testdata/plain.img.zst"), at: -1}, pause: 5 * time.Millisecond}
 	n, err := OpenImage(t.Context(), "disk", disk, Options{Timeout: time.Millisecond})
 	if err != nil {
 		t.Fatal(err)

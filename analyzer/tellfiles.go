@@ -130,7 +130,7 @@ func (t *teller) changedFile(ch *Change, c *Container) {
 		t.r.Bool(timeline.FieldFromJournal, true)
 	}
 	if t.o.Hash && i.Type == evidence.TypeFile {
-		t.r.String(timeline.FieldSHA256Hash, t.hashInView(c, ch.Path, i))
+		t.r.String(timeline.FieldSHA256Hash, t.hashInView(c, &ch.File))
 	}
 	t.r.Time(timeline.Modified, i.Mtime)
 	t.r.Time(timeline.Accessed, i.Atime)

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"hash"
 	"io"
-
-	"lagan/evidence"
 )
 
 // hasher hashes files, each once: one that has several names, or that several
@@ -16,8 +14,6 @@ type hasher struct {
 	sum   hash.Hash
 	buf   []byte
 	known map[place][sha256.Size]byte
-	of    *Container // whose files are told
-	view  *Tree
 }
 
 // maxHashes bounds what is remembered: about 100 MiB. Files beyond are read again.
@@ -30,77 +26,60 @@ func (t *teller) hash(at place, volume int, name string, again bool) string {
 	if sum, ok := h.known[at]; ok {
 		return hex.EncodeToString(sum[:])
 	}
-	var out string
+	var sum []byte
 	t.n.guard(volume, name, func() error {
 		r, err := at.fsys.Open(at.ino)
 		if err != nil {
 			return fmt.Errorf("hashing: %w", err)
 		}
-		out = t.sum(r, volume, name)
+		sum = t.sum(r, volume, name)
 		return nil
 	})
 	if h.known == nil {
 		h.known = make(map[place][sha256.Size]byte)
 	}
-	if out != "" && (again || t.o.Merged) && len(h.known) < maxHashes {
-		var sum [sha256.Size]byte
-		hex.Decode(sum[:], []byte(out)) // which hashOf encoded
-		h.known[at] = sum
+	if sum != nil && (again || t.o.Merged) && len(h.known) < maxHashes {
+		h.known[at] = [sha256.Size]byte(sum)
 	}
-	return out
+	return hex.EncodeToString(sum)
 }
 
-// sum returns the SHA-256 of what is read, "" where it can't be.
-func (t *teller) sum(r *io.SectionReader, volume int, name string) (out string) {
+// sum returns the SHA-256 of what is read, nil where it can't be.
+func (t *teller) sum(r *io.SectionReader, volume int, name string) (sum []byte) {
 	h := &t.hasher
 	if h.sum == nil {
 		h.sum = sha256.New()
 	}
 	t.n.guard(volume, name, func() (err error) {
-		if out, err = hashOf(r, h.sum, &h.buf); err != nil {
+		if sum, err = digestOf(r, h.sum, &h.buf); err != nil {
 			return fmt.Errorf("hashing: %w", err)
 		}
 		return nil
 	})
-	return out
+	return sum
 }
 
 // hashInView returns the SHA-256 of a file of a container's view.
-func (t *teller) hashInView(c *Container, path string, info *evidence.Info) string {
-	h := &t.hasher
-	if h.of != c {
-		var err error
-		if h.view, err = t.n.View(c); err != nil {
-			return "" // the telling of changes has said so
-		}
-		h.of = c
-	}
-	view := h.view
-	ino, err := evidence.Resolve(view, view.Root(), path, false)
-	if err != nil {
-		t.n.gap(c.store.Volume, "container "+c.DisplayName(), fmt.Errorf("hashing %q: %w", path, err))
-		return ""
-	}
-	return t.hash(t.original(c, view, ino, info), c.store.Volume, "container "+c.DisplayName()+": "+path, info.Nlink > 1)
+func (t *teller) hashInView(c *Container, f *File) string {
+	return t.hash(t.original(c, f), c.store.Volume, "container "+c.DisplayName()+": "+f.Path, f.Info.Nlink > 1)
 }
 
 // original finds where a file of a view lies on its volume, so that it is read
 // once however many views show it. One that lies elsewhere, in a filesystem's
 // image or a blob, is its view's own.
-func (t *teller) original(c *Container, view *Tree, ino evidence.Ino, info *evidence.Info) place {
-	o, ok := view.FS.(interface {
-		Origin(evidence.Ino) (int, evidence.Ino, error)
-	})
+func (t *teller) original(c *Container, f *File) place {
+	own, info := place{f.tree.FS, f.ino}, &f.Info
+	o, ok := f.tree.FS.(stacked)
 	if !ok {
-		return place{view.FS, ino}
+		return own
 	}
-	_, lower, err := o.Origin(ino)
+	_, lower, err := o.Origin(f.ino)
 	if err != nil {
-		return place{view.FS, ino}
+		return own
 	}
 	below, err := c.store.Tree.Stat(lower)
 	if err != nil || below.Type != info.Type || below.Inode != info.Inode || below.Size != info.Size || !below.Ctime.Equal(info.Ctime) || !below.Mtime.Equal(info.Mtime) {
-		return place{view.FS, ino}
+		return own
 	}
 	return locate(c.store.Tree, lower)
 }

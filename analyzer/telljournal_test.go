@@ -1,8 +1,6 @@
 package analyzer
 
 import (
-	"compress/gzip"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"lagan/fixtures"
 	"lagan/timeline"
 )
 
@@ -28,19 +27,7 @@ func journalNode(t *testing.T) (root, id string) {
 			t.Fatal(err)
 		}
 	}
-	f, err := os.Open("testdata/node.journal.gz")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := io.ReadAll(z)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := fixtures.Unpack(t, "testdata/node.journal.gz")
 	const request = " - - [02/Jan/2026:03:04:05 +0000] \"GET /x.php HTTP/1.1\" 200 5 \"-\" \"curl/8\"\n"
 	write("var/log/journal/"+strings.Repeat("f", 32)+"/system.journal", string(b))
 	write("etc/os-release", "ID=x\n")

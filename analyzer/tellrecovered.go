@@ -1,6 +1,7 @@
 package analyzer
 
 import (
+	"encoding/hex"
 	"strings"
 
 	"lagan/evidence"
@@ -127,7 +128,7 @@ func (t *teller) recoveredFields(f *RecoveredFile) {
 	t.r.String(timeline.FieldEventSource, f.Source)
 	t.r.String(timeline.FieldComment, f.Note)
 	if t.o.Hash && f.State == evidence.ContentWhole && f.Content != nil {
-		t.r.String(timeline.FieldSHA256Hash, t.sum(f.Content, f.Volume, f.Path))
+		t.r.String(timeline.FieldSHA256Hash, hex.EncodeToString(t.sum(f.Content, f.Volume, f.Path)))
 	}
 	switch {
 	case !f.Deleted.IsZero():

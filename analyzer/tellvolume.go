@@ -95,8 +95,7 @@ func (t *volumeTeller) mounted() error {
 		}
 	}
 	root := t.x.place(t.v.FS.Root())
-	switch {
-	case root < 0:
+	if root < 0 {
 		t.n.gap(t.v.Index, "", fmt.Errorf("the root directory can't be read: %w", evidence.ErrCorrupt))
 		return nil
 	}

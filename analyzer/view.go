@@ -171,6 +171,12 @@ func (n *Node) stack(s Store, object string, r runtimes.Rootfs, all []runtimes.L
 	return merged, names, err
 }
 
+// stacked is a tree that is made of layers, as overlay.FS is.
+type stacked interface {
+	// Origin returns which layer has what an inode shows, and where in it.
+	Origin(evidence.Ino) (layer int, ino evidence.Ino, err error)
+}
+
 // LayerOf returns where a file of the tree comes from: "upper", else a diff id
 // or the store's name of the layer; "" for a tree without layers.
 func (t *Tree) LayerOf(ino evidence.Ino) string { return t.layerOf(ino).name }
@@ -179,9 +185,7 @@ func (t *Tree) layerOf(ino evidence.Ino) layerName {
 	if len(t.layers) == 0 {
 		return layerName{}
 	}
-	o, ok := t.FS.(interface {
-		Origin(evidence.Ino) (int, evidence.Ino, error)
-	})
+	o, ok := t.FS.(stacked)
 	if !ok {
 		return t.layers[0]
 	}

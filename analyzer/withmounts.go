@@ -245,9 +245,7 @@ func (m *mountedView) Origin(h evidence.Ino) (int, evidence.Ino, error) {
 	if out {
 		return -1, 0, errMounted
 	}
-	o, ok := fsys.(interface {
-		Origin(evidence.Ino) (int, evidence.Ino, error)
-	})
+	o, ok := fsys.(stacked)
 	if !ok {
 		return 0, ino, nil
 	}

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"lagan/internal/needs"
 )
 
 func write(t *testing.T, path, content string) string {
@@ -251,7 +253,7 @@ func TestMerge(t *testing.T) {
 	for i := range snapshots {
 		name := fmt.Sprintf("s%04d", i)
 		content, at := "", int64(-50)
-		for j := range rng.Intn(30) {
+		for j := range rng.Intn(needs.Rounds(30, 6)) {
 			at += int64(rng.Intn(4))
 			text := strings.Repeat("x", rng.Intn(3)*lineBuffer/2) + fmt.Sprint(j)
 			content += event(at, text)

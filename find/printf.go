@@ -162,7 +162,7 @@ func (p *part) value(f *File, env *Env) string {
 		}
 		return strconv.FormatUint(uint64(i.Perm), 8)
 	case 'M':
-		return ModeString(i)
+		return i.Mode()
 	case 'n':
 		return fmt.Sprint(i.Nlink)
 	case 'i':
@@ -256,39 +256,6 @@ func Letter(t evidence.Type) string {
 	return "U"
 }
 
-// ModeString is the mode as ls -l prints it.
-func ModeString(i *evidence.Info) string {
-	letter := Letter(i.Type)
-	switch i.Type {
-	case evidence.TypeFile:
-		letter = "-"
-	case evidence.TypeUnknown:
-		letter = "?"
-	}
-	b := []byte(letter)
-	for k := range 9 {
-		c := byte('-')
-		if i.Perm&(0o400>>k) != 0 {
-			c = "rwx"[k%3]
-		}
-		b = append(b, c)
-	}
-	for _, s := range [...]struct {
-		bit  uint16
-		at   int
-		x, n byte
-	}{{0o4000, 3, 's', 'S'}, {0o2000, 6, 's', 'S'}, {0o1000, 9, 't', 'T'}} {
-		if i.Perm&s.bit != 0 {
-			if b[s.at] == 'x' {
-				b[s.at] = s.x
-			} else {
-				b[s.at] = s.n
-			}
-		}
-	}
-	return string(b)
-}
-
 // Ls is the line that -ls prints, without its end.
 func Ls(f *File, env *Env) string {
 	i := &f.Info
@@ -303,7 +270,7 @@ func Ls(f *File, env *Env) string {
 			when = i.Mtime.UTC().Format("Jan _2  2006")
 		}
 	}
-	line := fmt.Sprintf("%9d %6d %s %3d %-8s %-8s %8s %12s %s", i.Inode, (i.Size+1023)/1024, ModeString(i), i.Nlink,
+	line := fmt.Sprintf("%9d %6d %s %3d %-8s %-8s %8s %12s %s", i.Inode, (i.Size+1023)/1024, i.Mode(), i.Nlink,
 		nameOf(env.Users, i.UID), nameOf(env.Groups, i.GID), size, when, f.Path)
 	if i.Type == evidence.TypeSymlink {
 		line += " -> " + f.Target()

@@ -204,7 +204,7 @@ func TestPayloads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	long := []byte("MESSAGE=" + strings.Repeat("y", 20<<20))
+	long := []byte("MESSAGE=" + strings.Repeat("y", needs.Rounds(20, 9)<<20))
 	for _, test := range []struct {
 		name    string
 		flags   byte

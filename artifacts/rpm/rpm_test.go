@@ -2,17 +2,16 @@ package rpm
 
 import (
 	"bytes"
-	"compress/gzip"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
-	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"lagan/evidence"
+	"lagan/fixtures"
 	"lagan/internal/sqlite"
 )
 
@@ -28,20 +27,7 @@ var want = []string{
 
 func unpacked(t testing.TB, name string) []byte {
 	t.Helper()
-	f, err := os.Open("testdata/" + name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := io.ReadAll(z)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
+	return fixtures.Unpack(t, filepath.Join("testdata", name))
 }
 
 func say(p *Package) string {

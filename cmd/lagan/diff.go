@@ -67,16 +67,12 @@ docker diff does. JSON and CSV add type, owner, mode, times, hashes and what cha
 type changeRecord struct{ fileRecord }
 
 func newChangeRecord(ch analyzer.Change) *changeRecord {
-	r := changeRecord{*recordOf(&ch.File)}
-	r.layers = ch.Layers
-	r.change, r.changed, r.oldSHA256 = string(ch.Kind), ch.Changed, ch.OldSHA256
-	return &r
+	return &changeRecord{fileRecord{File: ch.File, layers: ch.Layers, change: ch.Kind, changed: ch.Changed, oldSHA256: ch.OldSHA256}}
 }
 
 func (r *changeRecord) row(wide bool) []string {
 	if wide {
 		return r.wideRow()
 	}
-	letter := map[string]string{"added": "A", "modified": "C", "deleted": "D"}[r.change]
-	return []string{letter, r.path + marks(r.known, r.matches)}
+	return []string{r.change.Letter(), r.Path + marks(r.Known, r.Matches)}
 }

@@ -11,6 +11,7 @@ import (
 	"lagan/analyzer"
 	"lagan/evidence"
 	"lagan/internal/text"
+	"lagan/layers"
 )
 
 // timeFormat is RFC 3339 with nine decimals, for times in UTC.
@@ -18,21 +19,13 @@ const timeFormat = "2006-01-02T15:04:05.000000000Z"
 
 // fileRecord is one file as ls and diff print it.
 type fileRecord struct {
-	path   string // with a leading slash, any bytes
-	info   evidence.Info
-	target string
-	xattrs map[string][]byte
-	sha256 string
-	verity string
-	layer  string
+	analyzer.File
 	// of --all-versions
 	state string
 	// of diff: all that have the path
 	layers []string
-	// the lists of hashes that have the content
-	known, matches []string
 	// of diff
-	change    string
+	change    layers.Kind
 	changed   []string
 	oldSHA256 string
 }
@@ -48,26 +41,26 @@ var fileColumns = []string{"path", "type", "mode", "uid", "gid", "size", "nlink"
 func (r *fileRecord) appendJSON(dst []byte) ([]byte, error) {
 	dst = append(dst, '{')
 	if r.change != "" {
-		dst = appendField(dst, "change", r.change)
+		dst = appendField(dst, "change", string(r.change))
 		dst = append(dst, ',')
 	}
 	if r.state != "" {
 		dst = appendField(dst, "state", r.state)
 		dst = append(dst, ',')
 	}
-	dst = appendName(dst, "path", r.path)
-	if r.info.Type != evidence.TypeUnknown {
-		dst = r.appendInfo(dst)
+	dst = appendName(dst, "path", r.Path)
+	if r.Info.Type != evidence.TypeUnknown {
+		dst = appendInfo(dst, &r.Info)
 	}
-	if r.info.Type == evidence.TypeSymlink {
+	if r.Info.Type == evidence.TypeSymlink {
 		dst = append(dst, ',')
-		dst = appendName(dst, "target", r.target)
+		dst = appendName(dst, "target", r.Target)
 	}
-	if len(r.xattrs) > 0 {
+	if len(r.Xattrs) > 0 {
 		dst = append(dst, `,"xattrs":`...)
-		dst = appendXattrs(dst, r.xattrs)
+		dst = appendXattrs(dst, r.Xattrs)
 	}
-	for _, f := range [...]struct{ name, value string }{{"sha256", r.sha256}, {"old_sha256", r.oldSHA256}, {"verity", r.verity}, {"layer", r.layer}} {
+	for _, f := range [...]struct{ name, value string }{{"sha256", r.SHA256}, {"old_sha256", r.oldSHA256}, {"verity", r.Verity}, {"layer", r.Layer}} {
 		if f.value != "" {
 			dst = append(dst, ',')
 			dst = appendField(dst, f.name, f.value)
@@ -76,7 +69,7 @@ func (r *fileRecord) appendJSON(dst []byte) ([]byte, error) {
 	for _, l := range [...]struct {
 		name string
 		list []string
-	}{{"layers", r.layers}, {"known", r.known}, {"match", r.matches}, {"changed", r.changed}} {
+	}{{"layers", r.layers}, {"known", r.Known}, {"match", r.Matches}, {"changed", r.changed}} {
 		if len(l.list) > 0 {
 			dst = appendList(dst, l.name, l.list)
 		}
@@ -98,13 +91,8 @@ func appendList(dst []byte, name string, list []string) []byte {
 	return append(dst, ']')
 }
 
-// recordOf makes a record of a file.
-func recordOf(f *analyzer.File) *fileRecord {
-	return &fileRecord{path: f.Path, info: f.Info, target: f.Target, xattrs: f.Xattrs, sha256: f.SHA256, verity: f.Verity, layer: f.Layer, known: f.Known, matches: f.Matches}
-}
-
-func (r *fileRecord) appendInfo(dst []byte) []byte {
-	i := &r.info
+// appendInfo appends what a file's inode says.
+func appendInfo(dst []byte, i *evidence.Info) []byte {
 	dst = append(dst, `,"type":"`...)
 	dst = append(dst, i.Type.String()...)
 	dst = append(dst, `","mode":"`...)
@@ -193,7 +181,7 @@ func formatTime(t time.Time) string {
 }
 
 func (r *fileRecord) row(wide bool) []string {
-	i := &r.info
+	i := &r.Info
 	if wide {
 		return r.wideRow()
 	}
@@ -201,61 +189,31 @@ func (r *fileRecord) row(wide bool) []string {
 	if d := device(i); d != "" {
 		size = d
 	}
-	path := r.path
+	path := r.Path
 	if i.Type == evidence.TypeSymlink {
-		path += " -> " + r.target
+		path += " -> " + r.Target
 	}
 	modified := ""
 	if !i.Mtime.IsZero() {
 		modified = i.Mtime.UTC().Format("2006-01-02T15:04:05Z")
 	}
-	return []string{modeString(i), strconv.Itoa(int(i.Nlink)), fmt.Sprint(i.UID), fmt.Sprint(i.GID), size, modified, path + marks(r.known, r.matches)}
+	return []string{i.Mode(), strconv.Itoa(int(i.Nlink)), fmt.Sprint(i.UID), fmt.Sprint(i.GID), size, modified, path + marks(r.Known, r.Matches)}
 }
 
 func (r *fileRecord) wideRow() []string {
-	i := &r.info
-	xattrs := make([]string, 0, len(r.xattrs))
-	for k := range r.xattrs {
+	i := &r.Info
+	xattrs := make([]string, 0, len(r.Xattrs))
+	for k := range r.Xattrs {
 		xattrs = append(xattrs, k)
 	}
 	slices.Sort(xattrs)
 	row := []string{
-		r.path, i.Type.String(), octal(i.Perm), fmt.Sprint(i.UID), fmt.Sprint(i.GID), fmt.Sprint(i.Size), fmt.Sprint(i.Nlink), fmt.Sprint(i.Inode),
-		device(i), r.target, formatTime(i.Mtime), formatTime(i.Atime), formatTime(i.Ctime), formatTime(i.Btime), strings.Join(xattrs, " "), r.sha256, r.layer, strings.Join(r.known, " "), strings.Join(r.matches, " "),
+		r.Path, i.Type.String(), octal(i.Perm), fmt.Sprint(i.UID), fmt.Sprint(i.GID), fmt.Sprint(i.Size), fmt.Sprint(i.Nlink), fmt.Sprint(i.Inode),
+		device(i), r.Target, formatTime(i.Mtime), formatTime(i.Atime), formatTime(i.Ctime), formatTime(i.Btime), strings.Join(xattrs, " "), r.SHA256, r.Layer, strings.Join(r.Known, " "), strings.Join(r.Matches, " "),
 	}
 	if r.change != "" {
-		row = append([]string{r.change}, row...)
+		row = append([]string{string(r.change)}, row...)
 		row = append(row, strings.Join(r.changed, " "), r.oldSHA256)
 	}
 	return row
-}
-
-// modeString is the mode as ls -l prints it.
-func modeString(i *evidence.Info) string {
-	kinds := map[evidence.Type]byte{
-		evidence.TypeFile: '-', evidence.TypeDir: 'd', evidence.TypeSymlink: 'l', evidence.TypeChar: 'c',
-		evidence.TypeBlock: 'b', evidence.TypeFIFO: 'p', evidence.TypeSocket: 's', evidence.TypeUnknown: '?',
-	}
-	b := []byte{kinds[i.Type]}
-	for k := range 9 {
-		c := byte('-')
-		if i.Perm&(0o400>>k) != 0 {
-			c = "rwx"[k%3]
-		}
-		b = append(b, c)
-	}
-	for _, s := range [...]struct {
-		bit  uint16
-		at   int
-		x, n byte
-	}{{0o4000, 3, 's', 'S'}, {0o2000, 6, 's', 'S'}, {0o1000, 9, 't', 'T'}} {
-		if i.Perm&s.bit != 0 {
-			if b[s.at] == 'x' {
-				b[s.at] = s.x
-			} else {
-				b[s.at] = s.n
-			}
-		}
-	}
-	return string(b)
 }

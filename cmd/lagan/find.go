@@ -162,7 +162,7 @@ func (u *ui) find(n *analyzer.Node, tree *analyzer.Tree, starts []string, e *fin
 			case p == nil:
 				return printMatch(w, &m, env, marks(f.Known, f.Matches))
 			}
-			return p.print(recordOf(&f))
+			return p.print(&fileRecord{File: f})
 		})
 		if err != nil || p == nil {
 			return err

@@ -10,6 +10,7 @@ import (
 
 	"lagan/analyzer"
 	"lagan/internal/text"
+	"lagan/layers"
 )
 
 type historyOptions struct{ files, dockerfile bool }
@@ -60,9 +61,7 @@ func (u *ui) history(n *analyzer.Node, i *analyzer.Image, o historyOptions) erro
 				continue
 			}
 			err := n.LayerFiles(u.ctx, i, s, func(f analyzer.LayerFile) error {
-				return p.print(&layerFileRecord{s, fileRecord{
-					path: f.Path, info: f.Info, target: f.Target, xattrs: f.Xattrs, layer: f.Layer, change: string(f.Kind),
-				}})
+				return p.print(&layerFileRecord{s, fileRecord{File: f.File, change: f.Kind}})
 			})
 			if err != nil {
 				return err
@@ -132,14 +131,13 @@ func (r *layerFileRecord) row(wide bool) []string {
 	if wide {
 		f := r.file
 		f.change = ""
-		return append([]string{"file", fmt.Sprint(r.s.Number), "", "", r.s.Layer, "", "", "", "", "", "", r.file.change}, f.wideRow()...)
+		return append([]string{"file", fmt.Sprint(r.s.Number), "", "", r.s.Layer, "", "", "", "", "", "", string(r.file.change)}, f.wideRow()...)
 	}
-	letter := map[string]string{"added": "A", "modified": "C", "deleted": "D"}[r.file.change]
 	size := ""
-	if r.file.change != "deleted" {
-		size = fmt.Sprint(r.file.info.Size)
+	if r.file.change != layers.Deleted {
+		size = fmt.Sprint(r.file.Info.Size)
 	}
-	return []string{"", "", size, "", "  " + letter + " " + r.file.path}
+	return []string{"", "", size, "", "  " + r.file.change.Letter() + " " + r.file.Path}
 }
 
 // writeDockerfile prints the steps. What an attacker put into the history stays in

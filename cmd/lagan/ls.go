@@ -130,16 +130,14 @@ func (r *layerVersionRecord) row(wide bool) []string {
 		return append([]string{r.state}, r.wideRow()...)
 	}
 	cells := r.fileRecord.row(false)
-	return append([]string{r.state, shortDigest(r.layer), cells[0]}, cells[2:]...)
+	return append([]string{r.state, shortDigest(r.Layer), cells[0]}, cells[2:]...)
 }
 
 func (u *ui) versions(n *analyzer.Node, tree *analyzer.Tree, path string, o analyzer.ListOptions) error {
 	return u.write(func(w io.Writer) error {
 		p := u.newPrinter(w, layerVersionColumns)
 		err := n.Versions(tree, path, o, func(v analyzer.Version) error {
-			r := layerVersionRecord{*recordOf(&v.File)}
-			r.state = string(v.State)
-			return p.print(&r)
+			return p.print(&layerVersionRecord{fileRecord{File: v.File, state: string(v.State)}})
 		})
 		if err != nil {
 			return err
@@ -163,7 +161,7 @@ func (u *ui) ls(n *analyzer.Node, tree *analyzer.Tree, spec, path string, o anal
 			err := n.List(u.ctx, tree, path, o, func(f analyzer.File) error {
 				done++
 				u.progress("listing files", done, 0)
-				return p.print(recordOf(&f))
+				return p.print(&fileRecord{File: f})
 			})
 			if err != nil {
 				return err

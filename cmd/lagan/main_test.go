@@ -133,16 +133,3 @@ func TestCancelled(t *testing.T) {
 		t.Errorf("left behind: %v", left)
 	}
 }
-
-func TestModeString(t *testing.T) {
-	for _, c := range []struct {
-		record fileRecord
-		want   string
-	}{
-		{fileRecord{}, "?---------"},
-	} {
-		if got := modeString(&c.record.info); got != c.want {
-			t.Errorf("got %s, want %s", got, c.want)
-		}
-	}
-}

@@ -96,9 +96,8 @@ func (r *verdictRecord) appendJSON(dst []byte) ([]byte, error) {
 		}
 	}
 	if v.Info.Inode != 0 {
-		file := fileRecord{info: v.Info}
 		dst = append(dst, `,"file":{`...)
-		dst = append(dst, file.appendInfo(nil)[1:]...)
+		dst = append(dst, appendInfo(nil, &v.Info)[1:]...)
 		dst = append(dst, '}')
 	}
 	return append(dst, '}'), nil

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
-	"io"
 	"maps"
 	"math/rand/v2"
 	"os"
@@ -18,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lagan/evidence"
+	"lagan/fixtures"
 	"lagan/internal/needs"
 )
 
@@ -36,20 +36,7 @@ var goldens = []struct {
 // load unpacks an image of testdata.
 func load(tb testing.TB, name string) []byte {
 	tb.Helper()
-	packed, err := os.ReadFile(filepath.Join("testdata", name+".img.zst"))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	z, err := zstd.NewReader(bytes.NewReader(packed))
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer z.Close()
-	b, err := io.ReadAll(z)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return b
+	return fixtures.Unpack(tb, filepath.Join("testdata", name+".img.zst"))
 }
 
 func openBytes(tb testing.TB, b []byte, o evidence.Options) *FS {

@@ -4,23 +4,21 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"io"
-	"math/rand/v2"
 	"slices"
 	"testing"
 	"time"
 
 	"lagan/evidence"
 	"lagan/evidence/erofs"
-	"lagan/internal/needs"
+	"lagan/evidence/packtest"
 )
 
 func TestOpenErrors(t *testing.T) {
-	good := unpack(t, "metabox")
+	good := format.Unpack(t, "metabox")
 	for _, c := range []struct {
-		name   string
-		break_ func(b []byte) []byte
-		want   error
+		name  string
+		spoil func(b []byte) []byte
+		want  error
 	}{
 		{"empty", func([]byte) []byte { return nil }, evidence.ErrFormat},
 		{"another magic", func(b []byte) []byte { b[1024] ^= 1; return b }, evidence.ErrFormat},
@@ -32,7 +30,7 @@ func TestOpenErrors(t *testing.T) {
 		{"cut behind the superblock", func(b []byte) []byte { return b[:1200] }, evidence.ErrCorrupt},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b := c.break_(slices.Clone(good))
+			b := c.spoil(slices.Clone(good))
 			f, err := erofs.Open(bytes.NewReader(b), int64(len(b)), evidence.Options{})
 			if f != nil || !errors.Is(err, c.want) {
 				t.Errorf("%v, %v", f, err)
@@ -43,7 +41,7 @@ func TestOpenErrors(t *testing.T) {
 
 // TestChecksum: a superblock that was changed is said, and read all the same.
 func TestChecksum(t *testing.T) {
-	b := unpack(t, "plain")
+	b := format.Unpack(t, "plain")
 	b[1024+64] = 'G' // the label
 	warned := 0
 	f, err := erofs.Open(bytes.NewReader(b), int64(len(b)), evidence.Options{Warn: func(error) { warned++ }})
@@ -52,93 +50,22 @@ func TestChecksum(t *testing.T) {
 	}
 }
 
-// TestTruncated: an image without its end keeps what is in front.
-func TestTruncated(t *testing.T) {
-	b := unpack(t, "lz4")
-	for cut := len(b) - 4096; cut > 4096; cut -= len(b) / 7 {
-		f, err := erofs.Open(bytes.NewReader(b[:cut]), int64(cut), evidence.Options{})
-		if err != nil {
-			if !ours(err) {
-				t.Fatal(err)
-			}
-			continue
+func TestTruncated(t *testing.T)  { format.TestTruncated(t, "lz4") }
+func TestMutants(t *testing.T)    { format.TestMutants(t) }
+func TestReadErrors(t *testing.T) { format.TestReadErrors(t, "lz4-fragments", 400, 7) }
+
+func FuzzOpen(f *testing.F) {
+	format.Fuzz(f, func(size int) []packtest.Patches {
+		return []packtest.Patches{
+			{At1: 1024 + 80, Bytes1: []byte{0xff, 1}, At2: 1024 + 36, Bytes2: []byte{0x24}},
+			{At1: 1152 + 32, Bytes1: []byte{0x03, 0x00}, At2: 0x480, Bytes2: []byte{0xff, 0xff, 0xff, 0x7f}},
 		}
-		exercise(f, func(err error) {
-			if !ours(err) {
-				t.Errorf("cut at %#x: %v", cut, err)
-			}
-		})
-	}
-}
-
-// TestMutants changes single bytes of every image, at places that a fixed seed chose.
-func TestMutants(t *testing.T) {
-	n := needs.Rounds(60, 10)
-	for name := range golden {
-		b := unpack(t, name)
-		rng := rand.New(rand.NewPCG(3, uint64(len(name))))
-		for range n {
-			m := slices.Clone(b)
-			for range 1 + rng.IntN(4) {
-				at := rng.IntN(len(m))
-				if rng.IntN(2) == 0 {
-					at = 1024 + rng.IntN(min(len(m)-1024, 8192)) // where metadata is
-				}
-				m[at] = byte(rng.Uint32())
-			}
-			f, err := erofs.Open(bytes.NewReader(m), int64(len(m)), evidence.Options{})
-			if err != nil {
-				if !ours(err) {
-					t.Errorf("%s: %v", name, err)
-				}
-				continue
-			}
-			exercise(f, func(err error) {
-				if !ours(err) {
-					t.Errorf("%s: %v", name, err)
-				}
-			})
-		}
-	}
-}
-
-// failing fails every read from the nth on.
-type failing struct {
-	r    io.ReaderAt
-	left int
-}
-
-var errSector = errors.New("bad sector")
-
-func (f *failing) ReadAt(b []byte, off int64) (int, error) {
-	if f.left--; f.left < 0 {
-		return 0, errSector
-	}
-	return f.r.ReadAt(b, off)
-}
-
-// TestReadErrors: a read that fails is handed up as it is.
-func TestReadErrors(t *testing.T) {
-	b := unpack(t, "lz4-fragments")
-	for n := 0; n < 400; n += 7 {
-		f, err := erofs.Open(&failing{bytes.NewReader(b), n}, int64(len(b)), evidence.Options{})
-		if err != nil {
-			if !errors.Is(err, errSector) {
-				t.Fatalf("read %d: %v", n, err)
-			}
-			continue
-		}
-		said := false
-		exercise(f, func(err error) { said = said || errors.Is(err, errSector) })
-		if !said {
-			t.Fatalf("read %d fails and nothing is said", n)
-		}
-	}
+	})
 }
 
 // TestDevices: content on another device than the image.
 func TestDevices(t *testing.T) {
-	b := unpack(t, "chunks")
+	b := format.Unpack(t, "chunks")
 	content := slices.Clone(b)
 	// A device table of one slot in the last block, and every chunk on it.
 	at := len(b)
@@ -151,7 +78,7 @@ func TestDevices(t *testing.T) {
 	binary.LittleEndian.PutUint32(b[at+64:], uint32(len(content)/4096))
 	binary.LittleEndian.PutUint32(sb[8:], binary.LittleEndian.Uint32(sb[8:])&^1) // no checksum
 	var index []int
-	f := open(t, b)
+	f := format.Opened(t, b)
 	want, err := evidence.ReadFile(f, f.Root(), "random", 1<<20)
 	if err != nil {
 		t.Fatal(err)
@@ -167,7 +94,7 @@ func TestDevices(t *testing.T) {
 		t.Fatalf("%d indexes", len(index))
 	}
 	b[index[0]+2] = 1 // device_id
-	f = open(t, b)
+	f = format.Opened(t, b)
 	if _, err := evidence.ReadFile(f, f.Root(), "random", 1<<20); !errors.Is(err, evidence.ErrUnsupported) {
 		t.Errorf("without the device: %v", err)
 	}
@@ -183,7 +110,7 @@ func TestDevices(t *testing.T) {
 // TestFragmentLoop: the metabox has its end in the packed inode, and that lies
 // in the metabox.
 func TestFragmentLoop(t *testing.T) {
-	b := unpack(t, "metabox")
+	b := format.Unpack(t, "metabox")
 	sb := b[1024:]
 	binary.LittleEndian.PutUint32(sb[8:], binary.LittleEndian.Uint32(sb[8:])&^1)     // no checksum
 	binary.LittleEndian.PutUint32(sb[80:], binary.LittleEndian.Uint32(sb[80:])|0x20) // fragments
@@ -201,7 +128,7 @@ func TestFragmentLoop(t *testing.T) {
 	done := make(chan bool)
 	go func() {
 		if f, err := erofs.Open(bytes.NewReader(b), int64(len(b)), evidence.Options{}); err == nil {
-			exercise(f, func(error) {})
+			packtest.Exercise(f, func(error) {})
 		}
 		close(done)
 	}()

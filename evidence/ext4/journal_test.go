@@ -15,10 +15,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
-
 	"lagan/evidence"
 	"lagan/evidence/jbd2"
+	"lagan/fixtures"
 	"lagan/internal/needs"
 )
 
@@ -36,19 +35,7 @@ var crashes = []struct {
 // crashFile unpacks testdata/crash/NAME.zst.
 func crashFile(t testing.TB, name string) []byte {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join("testdata", "crash", name+".zst"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	z, err := zstd.NewReader(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer z.Close()
-	if b, err = z.DecodeAll(b, nil); err != nil {
-		t.Fatal(err)
-	}
-	return b
+	return fixtures.Unpack(t, filepath.Join("testdata", "crash", name+".zst"))
 }
 
 // recovered is what scripts/crashloop keeps of a path; zero times were made by the recovery.

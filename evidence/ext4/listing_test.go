@@ -3,7 +3,6 @@ package ext4
 import (
 	"bytes"
 	"cmp"
-	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -21,6 +20,7 @@ import (
 	"time"
 
 	"lagan/evidence"
+	"lagan/fixtures"
 )
 
 // update makes the images of testdata again with mkfs and the kernel, which
@@ -39,20 +39,7 @@ func sh(t testing.TB, name string, args ...string) string {
 // unpacked returns the bytes of testdata/NAME.img.gz.
 func unpacked(t testing.TB, name string) []byte {
 	t.Helper()
-	f, err := os.Open(filepath.Join("testdata", name+".img.gz"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := io.ReadAll(z)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
+	return fixtures.Unpack(t, filepath.Join("testdata", name+".img.gz"))
 }
 
 // warnings collects what a filesystem warns of, from each of its goroutines.

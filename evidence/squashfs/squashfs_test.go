@@ -3,18 +3,16 @@ package squashfs_test
 import (
 	"bytes"
 	"errors"
-	"io"
-	"math/rand/v2"
 	"slices"
 	"testing"
 
 	"lagan/evidence"
+	"lagan/evidence/packtest"
 	"lagan/evidence/squashfs"
-	"lagan/internal/needs"
 )
 
 func TestOpenErrors(t *testing.T) {
-	good := unpack(t, "gzip")
+	good := format.Unpack(t, "gzip")
 	for _, c := range []struct {
 		name  string
 		spoil func(b []byte) []byte
@@ -40,86 +38,15 @@ func TestOpenErrors(t *testing.T) {
 	}
 }
 
-// TestTruncated: an image without its end keeps what is in front.
-func TestTruncated(t *testing.T) {
-	b := unpack(t, "gzip-4k")
-	for cut := len(b) - 4096; cut > 4096; cut -= len(b) / 7 {
-		f, err := squashfs.Open(bytes.NewReader(b[:cut]), int64(cut), evidence.Options{})
-		if err != nil {
-			if !ours(err) {
-				t.Fatal(err)
-			}
-			continue
+func TestTruncated(t *testing.T)  { format.TestTruncated(t, "gzip-4k") }
+func TestMutants(t *testing.T)    { format.TestMutants(t) }
+func TestReadErrors(t *testing.T) { format.TestReadErrors(t, "lz4", 60, 3) }
+
+func FuzzOpen(f *testing.F) {
+	format.Fuzz(f, func(size int) []packtest.Patches {
+		return []packtest.Patches{
+			{At1: 16, Bytes1: []byte{0xff, 0xff, 1}, At2: 32, Bytes2: []byte{0x24}},
+			{At1: uint32(size - 300), Bytes1: []byte{0x03, 0x00}, At2: 0x80, Bytes2: []byte{0xff, 0xff, 0xff, 0x7f}},
 		}
-		exercise(f, func(err error) {
-			if !ours(err) {
-				t.Errorf("cut at %#x: %v", cut, err)
-			}
-		})
-	}
-}
-
-// TestMutants changes single bytes of every image, at places that a fixed seed chose.
-func TestMutants(t *testing.T) {
-	n := needs.Rounds(60, 10)
-	for name := range golden {
-		b := unpack(t, name)
-		rng := rand.New(rand.NewPCG(3, uint64(len(name))))
-		for range n {
-			m := slices.Clone(b)
-			for range 1 + rng.IntN(4) {
-				at := rng.IntN(len(m))
-				if rng.IntN(2) == 0 {
-					at = len(m) - 1 - rng.IntN(min(len(m), 8192)) // where metadata is
-				}
-				m[at] = byte(rng.Uint32())
-			}
-			f, err := squashfs.Open(bytes.NewReader(m), int64(len(m)), evidence.Options{})
-			if err != nil {
-				if !ours(err) {
-					t.Errorf("%s: %v", name, err)
-				}
-				continue
-			}
-			exercise(f, func(err error) {
-				if !ours(err) {
-					t.Errorf("%s: %v", name, err)
-				}
-			})
-		}
-	}
-}
-
-// failing fails every read from the nth on.
-type failing struct {
-	r    io.ReaderAt
-	left int
-}
-
-var errSector = errors.New("bad sector")
-
-func (f *failing) ReadAt(b []byte, off int64) (int, error) {
-	if f.left--; f.left < 0 {
-		return 0, errSector
-	}
-	return f.r.ReadAt(b, off)
-}
-
-// TestReadErrors: a read that fails is handed up as it is.
-func TestReadErrors(t *testing.T) {
-	b := unpack(t, "lz4")
-	for n := 0; n < 60; n += 3 {
-		f, err := squashfs.Open(&failing{bytes.NewReader(b), n}, int64(len(b)), evidence.Options{})
-		if err != nil {
-			if !errors.Is(err, errSector) {
-				t.Fatalf("read %d: %v", n, err)
-			}
-			continue
-		}
-		said := false
-		exercise(f, func(err error) { said = said || errors.Is(err, errSector) })
-		if !said {
-			t.Fatalf("read %d fails and nothing is said", n)
-		}
-	}
+	})
 }

@@ -6,33 +6,19 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
-
 	"lagan/evidence"
 	"lagan/evidence/tarfs"
+	"lagan/fixtures"
 )
 
 // kernelDisks returns the disks in testdata that Linux wrote, by name, and the
 // SHA-256 of what it read of each array and logical volume on them.
 func kernelDisks(tb testing.TB) (disks map[string]device, sums map[string]string) {
 	tb.Helper()
-	packed, err := os.ReadFile("testdata/linux-6.1.tar.zst")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	z, err := zstd.NewReader(nil)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer z.Close()
-	b, err := z.DecodeAll(packed, nil)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	b := fixtures.Unpack(tb, "testdata/linux-6.1.tar.zst")
 	tree, err := tarfs.Open(bytes.NewReader(b), int64(len(b)), evidence.Options{Warn: func(err error) { tb.Error(err) }})
 	if err != nil {
 		tb.Fatal(err)

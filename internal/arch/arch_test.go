@@ -26,9 +26,10 @@ var ranks = []struct {
 	{"evidence/memfs", []string{"evidence"}},
 	{"evidence/ext4", []string{"evidence", "evidence/jbd2", "evidence/remains", "internal/bin"}},
 	{"evidence/xfs", []string{"evidence", "evidence/xfs/xlog", "evidence/remains", "internal/bin"}},
-	{"evidence/remains/remainstest", []string{"evidence"}}, // makes deleted files, for tests alone
-	{"evidence/image/imagetest", []string{"..."}},          // runs the real tools, for tests alone
-	{"evidence/image/ebs/ebstest", nil},                    // a service for tests
+	{"evidence/remains/remainstest", []string{"evidence"}},                    // makes deleted files, for tests alone
+	{"evidence/packtest", []string{"evidence", "fixtures", "internal/needs"}}, // for tests alone
+	{"evidence/image/imagetest", []string{"..."}},                             // runs the real tools, for tests alone
+	{"evidence/image/ebs/ebstest", nil},                                       // a service for tests
 	{"evidence/image/...", []string{"evidence", "internal/piece", "internal/bin"}},
 	{"evidence/volume/thin/thintest", nil}, // for tests alone
 	{"evidence/volume/lvm", []string{"evidence", "evidence/volume/thin", "internal/piece", "internal/bin"}},
@@ -68,7 +69,7 @@ var ranks = []struct {
 var banned = []string{"os/exec", "net", "net/http", "unsafe", "plugin", "C"}
 
 // doors lists which parts may open files of the analyst's machine.
-var doors = []string{"batch", "cmd/lagan", "batch", "mount", "evidence/image", "evidence/hostdir", "timeline", "export", "fixtures", "scripts", "internal/arch", "internal/confine", "internal/needs", "internal/isolate", "runtimes/internal/treetest", "evidence/remains/remainstest"}
+var doors = []string{"batch", "cmd/lagan", "mount", "evidence/image", "evidence/hostdir", "timeline", "export", "internal/confine", "internal/isolate"}
 
 // third lists where each module of others may be used outside tests.
 var third = map[string][]string{
@@ -77,7 +78,7 @@ var third = map[string][]string{
 	"github.com/landlock-lsm/":      {"internal/confine"},
 	"github.com/elastic/":           {"internal/confine"},
 	"github.com/hanwen/go-fuse":     {"mount"},
-	"golang.org/x/sys":              {"evidence/image", "evidence/hostdir", "evidence/remains/remainstest", "mount", "scripts"},
+	"golang.org/x/sys":              {"evidence/image", "evidence/hostdir", "evidence/remains/remainstest", "evidence/packtest", "mount", "scripts"},
 	"github.com/klauspost/compress": {"layers", "evidence", "fixtures", "timeline", "artifacts", "scripts"},
 	"github.com/diskfs/go-diskfs":   {"evidence"},
 	"go.etcd.io/bbolt":              {"runtimes/internal/treetest", "scripts"}, // writes databases for tests and measurements
@@ -136,11 +137,8 @@ func matches(pattern, pkg string) bool {
 }
 
 func isBanned(pkg, name string) bool {
-	if pkg == "evidence/image/ebs/ebstest" {
-		return name == "os/exec" || name == "C"
-	}
-	if strings.HasPrefix(pkg, "scripts/") || pkg == "evidence/image/imagetest" || pkg == "internal/needs" {
-		return name == "net/http" || name == "C" // they drive the kernel and the real tools
+	if forTests(pkg) {
+		return name == "C" // they drive the kernel, the real tools and services of their own
 	}
 	for _, b := range banned {
 		if name == b {
@@ -152,7 +150,7 @@ func isBanned(pkg, name string) bool {
 
 func mayUse(pkg, name string) bool {
 	if name == "os" {
-		return under(pkg, doors)
+		return forTests(pkg) || under(pkg, doors)
 	}
 	for module, places := range third {
 		if strings.HasPrefix(name, module) {
