@@ -1,37 +1,20 @@
 package checkpoint
 
 import (
-	"bytes"
-	"compress/gzip"
 	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strings"
 	"testing"
+
+	"lagan/fixtures"
 )
 
 // web and api are checkpoints whose images go-criu's encoder wrote; testdata/README.md says how.
-func web(t testing.TB) []byte { return packed(t, "testdata/web.tar.gz") }
+func web(t testing.TB) []byte { return fixtures.Unpack(t, "testdata/web.tar.gz") }
 
-func api(t testing.TB) []byte { return packed(t, "testdata/api.tar.gz") }
-
-func packed(t testing.TB, name string) []byte {
-	t.Helper()
-	b, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	z, err := gzip.NewReader(bytes.NewReader(b))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if b, err = io.ReadAll(z); err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
+func api(t testing.TB) []byte { return fixtures.Unpack(t, "testdata/api.tar.gz") }
 
 // ctl is what checkpointctl inspect --all --format json prints.
 type ctl struct {
@@ -109,7 +92,7 @@ type ctlProcess struct {
 func TestCheckpointctl(t *testing.T) {
 	for _, name := range []string{"web", "api"} {
 		t.Run(name, func(t *testing.T) {
-			c, err := Read(sourceOf(packed(t, "testdata/"+name+".tar.gz")))
+			c, err := Read(sourceOf(fixtures.Unpack(t, "testdata/"+name+".tar.gz")))
 			if err != nil || len(c.Problems) > 0 {
 				t.Fatal(err, c.Problems)
 			}
