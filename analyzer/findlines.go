@@ -26,7 +26,8 @@ func (f *finder) record(r *timeline.Record) {
 	case timeline.FSStat, timeline.Warning, timeline.Finding, timeline.RecoveredFile, timeline.ContainerConfiguration, timeline.LayerConfiguration,
 		timeline.ContainerImage, timeline.ContainerSnapshot, timeline.KubernetesPod, timeline.ContainerVolume, timeline.RPMPackage,
 		// What is set up is looked at where it lies.
-		timeline.CronJob, timeline.AtJob, timeline.SystemdUnit, timeline.SudoersRule, timeline.SSHAuthorizedKey, timeline.SSHKnownHost:
+		timeline.CronJob, timeline.AtJob, timeline.SystemdUnit, timeline.SudoersRule, timeline.SSHAuthorizedKey, timeline.SSHKnownHost,
+		buildKind: // in the folders of the build, as the steps of an image's history
 		return
 	case timeline.BashHistory, timeline.ZshHistory:
 		via = "history"

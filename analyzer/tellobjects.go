@@ -19,7 +19,7 @@ var (
 	checkpointMessage = timeline.NewTemplate("Container {container_name} {action}: {filename}")
 )
 
-// clusterObjects tells pods, volumes, checkpoints and unfinished pulls.
+// clusterObjects tells pods, volumes, checkpoints, unfinished pulls and builds.
 func (t *teller) clusterObjects() error {
 	for _, p := range t.n.Pods() {
 		if err := t.pod(p); err != nil {
@@ -31,8 +31,10 @@ func (t *teller) clusterObjects() error {
 			return err
 		}
 	}
-	if err := t.ingests(); err != nil {
-		return err
+	for _, tell := range []func() error{t.ingests, t.builds} {
+		if err := tell(); err != nil {
+			return err
+		}
 	}
 	return t.checkpoints()
 }

@@ -137,6 +137,16 @@ func (n *Node) places() []Belonging {
 			out = append(out, Belonging{Kind: "volume", Role: "folder", Path: v.Mountpoint, ID: v.Name, Name: v.Name, Runtime: v.Runtime, StorePath: v.StorePath, Pod: firstOf(v.Pod.Name, v.Pod.UID)})
 		}
 	}
+	known := make(map[string]bool, len(out))
+	for _, b := range out {
+		known[b.Path] = true
+	}
+	for _, s := range n.Snapshots(false) { // of no container and no image: steps of builds, leftovers
+		if s.Dir != "" && !known[s.Dir] && s.store.Volume == 0 {
+			b := Belonging{Kind: "snapshot", ID: s.ID, Name: firstOf(s.Name, s.Key), Runtime: s.Runtime, StorePath: s.StorePath}
+			out = append(out, layerPlaces(b, runtimes.Rootfs{Lower: []runtimes.Layer{{Key: s.Key, ID: s.ID, Dir: s.Dir}}})...)
+		}
+	}
 	for _, s := range n.Stores {
 		if s.Volume == 0 {
 			out = append(out, Belonging{Kind: "store", Role: "folder", Path: s.Path(), Runtime: s.Runtime(), StorePath: s.Path()})

@@ -130,6 +130,7 @@ type Build struct {
 	Images    []string          // names of images that it is of
 	Options   map[string]string // of a build: what the frontend was told
 	Error     string
+	Log       string // digest of the blob that has what a build printed: application/vnd.buildkit.status.v0
 	Snapshot  string
 	Deleted   bool // marked to be removed
 	File      string

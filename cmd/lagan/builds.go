@@ -54,6 +54,7 @@ type buildRecord struct {
 	Images    []string          `json:"images,omitempty"`
 	Options   map[string]string `json:"options,omitempty"`
 	Error     string            `json:"error,omitempty"`
+	Log       string            `json:"log,omitempty"`
 	Snapshot  string            `json:"snapshot,omitempty"`
 	Deleted   bool              `json:"deleted,omitempty"`
 	File      string            `json:"file,omitempty"`
@@ -63,7 +64,7 @@ type buildRecord struct {
 func newBuildRecord(v *runtimes.Build) *buildRecord {
 	r := &buildRecord{Kind: string(v.Kind), ID: v.ID, Name: v.Name, Runtime: string(v.Runtime), Type: v.Type, Created: formatTime(v.Created), Used: formatTime(v.Used),
 		Completed: formatTime(v.Completed), Uses: v.Uses, Parents: v.Parents, DiffID: v.DiffID, ChainID: v.ChainID, Blob: v.Blob, Images: v.Images, Options: v.Options,
-		Error: v.Error, Snapshot: v.Snapshot, Deleted: v.Deleted, File: v.File, DataRoot: v.StorePath}
+		Error: v.Error, Log: v.Log, Snapshot: v.Snapshot, Deleted: v.Deleted, File: v.File, DataRoot: v.StorePath}
 	if v.Size >= 0 {
 		r.Size = &v.Size
 	}
@@ -77,7 +78,7 @@ func (r *buildRecord) traits(*analyzer.Infra) traits {
 var buildColumns = columns{
 	table: []string{"KIND", "ID", "NAME", "TYPE", "CREATED", "USED", "SIZE"},
 	wide: []string{"kind", "id", "name", "runtime", "type", "created", "used", "completed", "uses", "size", "parents", "diff_id", "chain_id", "images", "options", "error",
-		"snapshot", "file", "data_root"},
+		"log", "snapshot", "file", "data_root"},
 }
 
 func (r *buildRecord) appendJSON(dst []byte) ([]byte, error) { return appendValue(dst, r) }
@@ -91,5 +92,5 @@ func (r *buildRecord) row(wide bool) []string {
 		return []string{r.Kind, shortKey(r.ID), firstText(r.Name, strings.Join(r.Images, ",")), r.Type, shortTime(r.Created), shortTime(firstText(r.Used, r.Completed)), size}
 	}
 	return []string{r.Kind, r.ID, r.Name, r.Runtime, r.Type, r.Created, r.Used, r.Completed, fmt.Sprint(r.Uses), size, joinTexts(r.Parents), r.DiffID, r.ChainID,
-		joinTexts(r.Images), joinLabels(r.Options), r.Error, r.Snapshot, r.File, r.DataRoot}
+		joinTexts(r.Images), joinLabels(r.Options), r.Error, r.Log, r.Snapshot, r.File, r.DataRoot}
 }

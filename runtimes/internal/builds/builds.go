@@ -140,7 +140,12 @@ func (d Dir) build(id, file string, m wire.Message) runtimes.Build {
 	b := runtimes.Build{Runtime: d.Runtime, StorePath: d.StorePath, Kind: runtimes.BuildRecord, ID: id, Type: m.Text(2), Size: -1, File: file,
 		Options: m.Table(3), Created: m.Time(6), Completed: m.Time(7), Error: m.Sub(5).Text(2)}
 	b.Name = buildName(b.Options)
-	if names := m.Table(9)["image.name"]; names != "" { // ExporterResponse
+	b.Log = m.Sub(8).Text(2)          // a Descriptor
+	names := m.Table(9)["image.name"] // ExporterResponse
+	if names == "" {
+		names = m.Sub(4).Table(2)["name"] // the first Exporter's Attrs: an archive is named there alone
+	}
+	if names != "" {
 		b.Images = strings.Split(names, ",")
 	}
 	return b
