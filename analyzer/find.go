@@ -62,6 +62,7 @@ type finder struct {
 
 	containers map[*Container]*containerFinder
 	byID       map[string]*Container
+	first      time.Time // when the first container was made; zero: there are none
 	lines      lineFinder
 	logins     loginFinder
 	layers     layerFinder
@@ -81,6 +82,9 @@ func newFinder(n *Node, ctx context.Context, o FindOptions) (*finder, error) {
 	f.node.finder, f.layers.finder = f, f
 	for _, c := range n.Containers() {
 		f.byID[c.ID] = c
+		if !c.Created.IsZero() && (f.first.IsZero() || c.Created.Before(f.first)) {
+			f.first = c.Created
+		}
 	}
 	return f, nil
 }

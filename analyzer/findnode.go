@@ -21,7 +21,8 @@ type nodeFinder struct {
 
 // nodeFiles are the paths of the node that rules ask for whatever their modes are.
 var nodeFiles = regexp.MustCompile(`^/etc/(passwd|shadow|group|gshadow|sudoers(\.d/.*)?|crontab|ld\.so\.(preload|conf|conf\.d/.*)|pam\.d/.*|ssh/sshd_config(\.d/.*)?|` +
-	`docker/daemon\.json|(default|sysconfig)/docker|kubernetes/.*|eks/.*)$|^/usr/lib/pam\.d/|^/var/lib/kubelet/config\.(yaml|json)$|\.ko(\.(xz|gz|zst))?$|/(manifests|pod-manifests|static-pods)/[^/]+\.(ya?ml|json)$|/\.ssh/authorized_keys2?$`)
+	`docker/daemon\.json|(default|sysconfig)/docker|kubernetes/.*|eks/.*|(containerd|crio|containers|cni)/.*|hosts|nftables\.conf|iptables/.*|sysconfig/ip6?tables)$|` +
+	`^/usr/lib/pam\.d/|/security/pam_[^/]+\.so$|^/usr/share/containers/oci/hooks\.d/|^/var/lib/kubelet/config\.(yaml|json)$|\.ko(\.(xz|gz|zst))?$|/(manifests|pod-manifests|static-pods)/[^/]+\.(ya?ml|json)$|/\.ssh/authorized_keys2?$`)
 
 var webScript = regexp.MustCompile(`(?i)\.(php[3457s]?|phtml|phar|jspx?|jspf|war|asp|aspx|ashx|cgi)$`)
 
@@ -40,7 +41,7 @@ func candidate(p []byte, typ evidence.Type, perm uint16, xattrs []string) bool {
 		}
 	}
 	base := p[bytes.LastIndexByte(p, '/')+1:]
-	if bytes.HasPrefix(base, []byte("authorized_keys")) || bytes.Contains(base, []byte(".ko")) {
+	if bytes.HasPrefix(base, []byte("authorized_keys")) || bytes.Contains(base, []byte(".ko")) || bytes.HasPrefix(base, []byte("pam_")) {
 		return true
 	}
 	switch ext := base[bytes.LastIndexByte(base, '.')+1:]; len(ext) {
@@ -53,7 +54,7 @@ func candidate(p []byte, typ evidence.Type, perm uint16, xattrs []string) bool {
 var (
 	startsOfWatched = [][]byte{
 		[]byte("/etc/"), []byte("/var/spool/"), []byte("/usr/lib/systemd/"), []byte("/usr/local/lib/systemd/"), []byte("/lib/systemd/"), []byte("/run/systemd/"), []byte("/root/."), []byte("/home/"),
-		[]byte("/usr/lib/pam.d/"), []byte("/var/lib/kubelet/config."),
+		[]byte("/usr/lib/pam.d/"), []byte("/var/lib/kubelet/config."), []byte("/usr/lib/modules-load.d/"), []byte("/usr/share/containers/oci/"),
 	}
 	scriptExtensions = []byte(" php php3 php4 php5 php7 phps phtml phar jsp jspx jspf war asp aspx ashx cgi yaml yml json ")
 )
@@ -66,6 +67,9 @@ func watched(p string, typ evidence.Type, perm uint16, xattrs []string) bool {
 	case evidence.TypeFile:
 	default:
 		return false
+	}
+	if histories.MatchString(p) {
+		return true
 	}
 	if perm&0o6000 != 0 || perm&0o111 != 0 {
 		return true
@@ -115,6 +119,7 @@ func (f *nodeFinder) look(p string, info *evidence.Info, target string, xattrs m
 	s.Flag("recent", made.IsZero() || info.Ctime.After(made.Add(settled)))
 	const once = time.Minute
 	s.Flag("rewritten", !info.Btime.IsZero() && info.Mtime.Sub(info.Btime) > once)
+	s.Flag("late", f.late(info))
 	if info.Type == evidence.TypeFile {
 		f.file(s, e.Open, p, info, xattrs, true)
 	} else {
@@ -122,6 +127,20 @@ func (f *nodeFinder) look(p string, info *evidence.Info, target string, xattrs m
 	}
 	s.Lazy("packaged", func() string { return boolText(f.brought(p)) })
 	f.match(s, e)
+}
+
+// late says whether a file was made or written after the node's first container:
+// what a node needs to run containers was there before. False where there are none.
+func (f *finder) late(i *evidence.Info) bool {
+	if f.first.IsZero() {
+		return false
+	}
+	const working = time.Minute
+	from := f.first.Add(working)
+	if i.Btime.IsZero() {
+		return i.Ctime.After(from)
+	}
+	return i.Btime.After(from) || i.Mtime.After(from)
 }
 
 // brought says whether a package of the node has a file, as far as the databases of dpkg, apk and rpm tell.

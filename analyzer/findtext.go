@@ -16,8 +16,8 @@ import (
 // startup are the paths of what is run by cron, at the start of a system or of a shell.
 var startup = regexp.MustCompile(`^/etc/(cron\.[^/]+/|crontab$|anacrontab$|periodic/|init\.d/|rc\.local$|rc[0-9S]?\.d/|init/|profile$|profile\.d/|bash\.bashrc$|bashrc$|zsh/|` +
 	`update-motd\.d/|systemd/(system|user)/|xdg/autostart/|udev/rules\.d/|apt/apt\.conf\.d/|network/if-[^/]+\.d/|NetworkManager/dispatcher\.d/|ld\.so\.preload$|environment$|ssh/(sshrc|ssh_config)|inittab$|xinetd\.d/|` +
-	`inetd\.conf$|dhcp/dhclient-[^/]+-hooks\.d/|ppp/ip-up\.d/|logrotate\.d/|modprobe\.d/|systemd/(system|user)-generators/|profile\.local$|csh\.cshrc$)|` +
-	`^/var/spool/(cron|at)/|^/(usr/|usr/local/)?lib/systemd/(system|user)/|^/run/systemd/system/|` +
+	`inetd\.conf$|dhcp/dhclient-[^/]+-hooks\.d/|ppp/ip-up\.d/|logrotate\.d/|modprobe\.d/|modules$|modules-load\.d/|rsyslog\.d/|systemd/(system|user)-generators/|profile\.local$|csh\.cshrc$)|` +
+	`^/var/spool/(cron|at)/|^/(usr/|usr/local/)?lib/systemd/(system|user|system-shutdown|system-sleep|system-generators)/|^/run/systemd/system/|^/usr/lib/modules-load\.d/|` +
 	`^/(root|home/[^/]+)/(\.bashrc|\.bash_profile|\.bash_login|\.bash_logout|\.bash_aliases|\.profile|\.zshrc|\.zshenv|\.zprofile|\.pam_environment|\.ssh/(rc|config|environment)|\.config/(systemd/user|autostart)/.*)$`)
 
 // documentRoots are folders whose files web servers run or hand out.

@@ -159,4 +159,4 @@ var known = strings.Fields(`path name dir where change changed type mode setuid 
 	verb resource object_name response_code user_agent http_request http_response_code data_type working_directory severity systemd_unit
 	id runtime namespace kind state image privileged host_network host_pid host_ipc capabilities mounts reasons env secret_env args pod pod_namespace
 	system names digest history container terminated exit_code parent deleted upper remote_address remote_port argument_zero
-	recent rewritten startup home_history via rdev mount_kind falco falco_priority falco_rule old_format committed pulled_digest mapped sockets kernel_name`)
+	recent rewritten startup home_history via rdev mount_kind falco falco_priority falco_rule old_format committed pulled_digest mapped sockets kernel_name late`)
