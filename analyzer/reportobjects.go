@@ -34,7 +34,10 @@ func (r *reporter) disks(ctx context.Context, noHash bool) error {
 // system fills in the node, its volumes and runtimes.
 func (r *reporter) system() {
 	d, s := &r.data, r.n.System()
-	d.System = report.System{Hostname: report.Text(s.Hostname), OS: report.Text(s.OS), MachineID: report.Text(s.MachineID), Kubernetes: s.Kubernetes}
+	d.System = report.System{
+		Hostname: report.Text(s.Hostname), OS: report.Text(s.OS), MachineID: report.Text(s.MachineID), Kubernetes: report.Text(s.Kubernetes),
+		NodeName: report.Text(s.NodeName), Cluster: report.Text(s.Cluster), Server: report.Text(s.Server),
+	}
 	d.Volumes, d.Runtimes = []report.Volume{}, []report.Runtime{}
 	for _, v := range r.n.Volumes {
 		part := v.Scheme

@@ -42,6 +42,9 @@ type System struct {
 	OS         string `json:"os,omitempty"`
 	MachineID  string `json:"machine_id,omitempty"`
 	Kubernetes string `json:"kubernetes,omitempty"`
+	NodeName   string `json:"node_name,omitempty"` // as the cluster calls it
+	Cluster    string `json:"cluster,omitempty"`
+	Server     string `json:"server,omitempty"` // of the cluster's API
 }
 
 // Disk is one piece of evidence.

@@ -105,7 +105,8 @@ function head() {
   const theme = el("button", {type: "button", on: {click: () => setTheme(document.documentElement.dataset.theme === "dark" ? "light" : "dark")}}, "Dark");
   function setTheme(t) { document.documentElement.dataset.theme = t; theme.textContent = t === "dark" ? "Light" : "Dark"; theme.setAttribute("aria-label", "Switch to " + (t === "dark" ? "light" : "dark") + " colours"); }
   setTheme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
-  const sys = [D.system.os, D.system.kubernetes].filter(Boolean).map(visible).join(", ");
+  const s = D.system, called = (s.hostname || disk.name).toLowerCase(), at = (what, name) => name && name.toLowerCase() !== called ? what + " " + name : "";
+  const sys = [s.os, s.kubernetes, at("node", s.node_name), at("cluster", s.cluster)].filter(Boolean).map(visible).join(", ");
   document.getElementById("top").append(
     el("div", {class: "row"}, el("div", {}, el("h1", {}, visible(D.system.hostname || disk.name)), el("p", {class: "soft"}, [visible(disk.name), sys, span()].filter(Boolean).join("; "))),
       el("div", {class: "bar"}, theme, el("button", {type: "button", on: {click: () => print()}}, "Print"))),
@@ -338,6 +339,8 @@ function proof() {
   const rows = [...files.values()].map(f => { const id = seen.has(f.sha) ? undefined : "h-" + f.sha; seen.add(f.sha); return {...f, id}; });
   section("check", "Hashes, and how to check",
     el("p", {}, "The same evidence gives the same report, byte for byte. Made with lagan ", visible(D.version), ":"), el("pre", {}, visible("lagan " + D.command.map(quote).join(" "))),
+    el("dl", {}, [["Host name", D.system.hostname], ["System", D.system.os], ["Kubernetes", D.system.kubernetes], ["Node", D.system.node_name], ["Cluster", D.system.cluster], ["API server", D.system.server], ["Machine id", D.system.machine_id]]
+      .filter(([, v]) => v).map(([k, v]) => [el("dt", {}, k), el("dd", {}, visible(v))])),
     el("h3", {}, "Evidence"), table(D.evidence, [["Name", d => d.name, d => el("span", {class: "path"}, visible(d.name))], ["Form", d => d.format], ["Bytes, unpacked", d => d.size || 0, d => d.size > 0 ? number(d.size) : "", "num"], ["SHA-256", d => d.sha256 || "", d => el("span", {class: "path"}, d.sha256 || "not asked for, or a folder"), "long"], ["MD5", d => d.md5 || "", d => el("span", {class: "path"}, d.md5 || "")]]),
     el("p", {}, "To compare them: ", el("code", {}, visible(shell("info", "--hash")))),
     rows.length ? [el("h3", {}, "Files that are evidence"), table(rows, [["SHA-256", r => r.sha, r => el("span", {class: "path"}, r.sha), "long"], ["File", r => r.place, r => el("span", {class: "path"}, visible(r.place)), "long"], ["Size", r => r.size, r => size(r.size), "num"], ["Finding", r => D.findings[[...r.in][0]].title, r => [...r.in].map((i, k) => [k ? ", " : "", findingLink(i)])]], {id: r => r.id, name: "files", portion: 200})] : "",

@@ -40,7 +40,7 @@ func hostile() []string {
 // sample is a report with s wherever evidence is shown, and n containers.
 func sample(n int, s func(int) string) *Data {
 	rule := &findings.Rule{ID: "x", Title: "Title", Description: "Description", FalsePositives: []string{"none"}, Tags: []string{"attack.t1059"}}
-	d := &Data{Record: "report", Version: "test", Command: []string{"report", s(0)}, Evidence: []Disk{{Name: s(1), Format: "raw", Size: 1 << 30}}, System: System{Hostname: s(2), OS: s(3)}}
+	d := &Data{Record: "report", Version: "test", Command: []string{"report", s(0)}, Evidence: []Disk{{Name: s(1), Format: "raw", Size: 1 << 30}}, System: System{Hostname: s(2), OS: s(3), NodeName: s(4), Cluster: s(5), Server: s(6)}}
 	d.Counts = Counts{Containers: n, Findings: map[string]int{"high": n}}
 	d.Timeline = Timeline{Kinds: []string{"files", s(4)}, Owners: []Owner{{Name: "the node", Container: -1}, {Name: "images", Container: -1}}}
 	at := time.Date(2026, 11, 22, 9, 0, 0, 0, time.UTC)
