@@ -172,7 +172,7 @@ function fileOf(e) {
   if (!f) return e.offset !== undefined ? "line at byte " + number(e.offset) : "";
   const out = [[f.change, f.mode, "uid " + f.uid, size(f.size)].filter(Boolean).join(", ")];
   if (f.target) out.push(el("br"), "to ", el("code", {}, visible(f.target)));
-  out.push(el("br"), el("span", {class: "soft"}, ["m " + time(f.mtime), "c " + time(f.ctime), f.btime ? "b " + time(f.btime) : ""].filter(x => x.length > 3).join("; ")));
+  for (const [k, t] of [["m", f.mtime], ["c", f.ctime], ["b", f.btime]]) if (t) out.push(el("br"), el("span", {class: "soft once"}, k + " " + time(t)));
   if (f.sha256) out.push(el("br"), el("a", {href: "#h-" + f.sha256, class: "path"}, f.sha256.slice(0, 16) + "\u2026"));
   return out;
 }
