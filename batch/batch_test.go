@@ -38,7 +38,10 @@ func TestManifest(t *testing.T) {
 			{Name: "n", Evidence: at("x.dd"), Options: []string{"--no-scan"}}, {Name: "snapshot", Evidence: filepath.Join(dir, "../..")}},
 		"ebs:snap-0123456789abcdef0\nebs:eu-west-1/snap-0123456789abcdef1\n": {
 			{Name: "snap-0123456789abcdef0", Evidence: "ebs:snap-0123456789abcdef0"}, {Name: "snap-0123456789abcdef1", Evidence: "ebs:eu-west-1/snap-0123456789abcdef1"}},
-		"a\nA\n": {{Name: "a", Evidence: at("a")}, {Name: "A-2", Evidence: at("A")}},
+		"# which\n\nEvidence , NAME\r\nx.img,one\r\n# not this\r\ny.img,\r\n": {{Name: "one", Evidence: at("x.img")}, {Name: "y", Evidence: at("y.img")}},
+		"\xef\xbb\xbf\"evidence\",\"name\"\n\"x,y.img\",\"n\"\n":              {{Name: "n", Evidence: at("x,y.img")}},
+		"x.failed.json\nx\nX-2\nx\n":                                          {{Name: "x.failed.json_", Evidence: at("x.failed.json")}, {Name: "x", Evidence: at("x")}, {Name: "X-2", Evidence: at("X-2")}, {Name: "x-3", Evidence: at("x")}},
+		"a\nA\n":                                                              {{Name: "a", Evidence: at("a")}, {Name: "A-2", Evidence: at("A")}},
 	}
 	for content, want := range cases {
 		got, err := ReadManifest(write(t, at("m"), content))
@@ -53,10 +56,28 @@ func TestManifest(t *testing.T) {
 	for _, bad := range []string{
 		"", "# nothing\n", "{\"evidence\":\"x\",\"nmae\":\"y\"}\n", "{\"name\":\"y\"}\n", "{\n", "evidence,name\nx,../y\n", "evidence,name\nx,.y\n",
 		"evidence,name\nx,y\nz,Y\n", "name,options\nx,y\n", "evidence,name\n,x\n", "evidence,name\nx,a.tmp-b\n", "evidence,name\nx,_DONE/..\n",
+		"{\"evidence\":\"x\"} {\"evidence\":\"y\"}\n", "[{\"evidence\":\"x\"}]\n", "[\n{\"evidence\":\"x\"}\n]\n", "evidence,name,comment\nx,y,z\n", "evidence,evidence\nx,y\n",
+		"evidence,name\nx,y.Failed.json\n", "evidence,name\nx\n", "evidence,name\n\"x,y\n", "\xff\xfee\x00v\x00", "evidence,name\nx,\xff\n", "evidence,name\nx,con\u202efig\n",
 	} {
 		if got, err := ReadManifest(write(t, at("m"), bad)); err == nil {
 			t.Errorf("%q was read as %q", bad, got)
 		}
+	}
+}
+
+// TestManifestLarge names 100,000 snapshots that are all called the same.
+func TestManifestLarge(t *testing.T) {
+	var b strings.Builder
+	for i := range 100_000 {
+		fmt.Fprintf(&b, "/archive/snap-%06d/Disk.img\n", i)
+	}
+	began := time.Now()
+	got, err := ReadManifest(write(t, filepath.Join(t.TempDir(), "m"), b.String()))
+	if err != nil || len(got) != 100_000 || got[99_999].Name != "Disk-100000" || got[1].Name != "Disk-2" {
+		t.Errorf("%d snapshots, %v", len(got), err)
+	}
+	if d := time.Since(began); d > time.Minute { // a second on a quiet machine; each trying all numbers before it takes an hour
+		t.Errorf("%v", d)
 	}
 }
 

@@ -19,6 +19,7 @@ type Difference struct {
 	Name   string `json:"name"` // as people call it
 	// Fields are those that differ, each with both values.
 	Fields []FieldDifference `json:"fields,omitempty"`
+	Count  int               `json:"count,omitempty"` // of events, where they aren't told one by one
 }
 
 // FieldDifference is a field with the values that it has in two snapshots;
@@ -43,8 +44,7 @@ type kind struct {
 	name []string
 }
 
-// compared are the files that are compared. Timelines are not: what is new in
-// one is what was written since, which its own times say.
+// compared are the files that are compared by records; of timelines see CompareEvents.
 var compared = []kind{
 	{"containers.jsonl", []string{"runtime", "namespace", "data_root", "id"}, []string{"pod_namespace", "pod_name", "name", "id"}},
 	{"images.jsonl", []string{"runtime", "namespace", "data_root", "id", "digest"}, []string{"names", "id"}},

@@ -23,6 +23,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -124,10 +125,15 @@ func readFolder(path string) ([]Snapshot, error) {
 
 func parseManifest(b []byte) ([]Snapshot, error) {
 	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf"))
-	first, _, _ := strings.Cut(strings.TrimLeft(string(b[:min(len(b), 4096)]), " \t\r\n"), "\n")
+	if i := bytes.IndexByte(b, 0); i >= 0 {
+		return nil, fmt.Errorf("a zero byte at offset %#x: a manifest is text in UTF-8", i)
+	}
+	first := firstLine(b)
 	switch {
 	case strings.HasPrefix(first, "{"):
 		return parseJSONL(b)
+	case strings.HasPrefix(first, "[{"), first == "[":
+		return nil, errors.New("a JSON array: a manifest has one object a line")
 	case hasHeadings(first):
 		return parseCSV(b)
 	}
@@ -140,12 +146,22 @@ func parseManifest(b []byte) ([]Snapshot, error) {
 	return out, nil
 }
 
+// firstLine returns the first line that is neither empty nor a comment.
+func firstLine(b []byte) string {
+	for line := range strings.Lines(string(b)) {
+		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+			return line
+		}
+	}
+	return ""
+}
+
 func parseJSONL(b []byte) ([]Snapshot, error) {
 	var out []Snapshot
 	lines := bufio.NewScanner(bytes.NewReader(b))
 	lines.Buffer(nil, maxManifest)
 	for n := 1; lines.Scan(); n++ {
-		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
+		if line := bytes.TrimSpace(lines.Bytes()); len(line) == 0 || line[0] == '#' {
 			continue
 		}
 		var s Snapshot
@@ -153,6 +169,9 @@ func parseJSONL(b []byte) ([]Snapshot, error) {
 		d.DisallowUnknownFields()
 		if err := d.Decode(&s); err != nil {
 			return nil, fmt.Errorf("line %d: %w", n, err)
+		}
+		if d.More() {
+			return nil, fmt.Errorf("line %d has more than one object", n)
 		}
 		if s.Evidence == "" {
 			return nil, fmt.Errorf("line %d names no evidence", n)
@@ -164,32 +183,41 @@ func parseJSONL(b []byte) ([]Snapshot, error) {
 
 var headings = []string{"evidence", "name", "disks", "options"}
 
+// heading is a column's name as headings has it.
+func heading(cell string) string {
+	return strings.ToLower(strings.Trim(strings.TrimSpace(cell), `"`))
+}
+
+// hasHeadings says whether a line is one of headings: all of them are known, or
+// evidence is one of several, and parseCSV tells of the others.
 func hasHeadings(line string) bool {
-	fields := strings.Split(strings.TrimSpace(line), ",")
+	fields := strings.Split(line, ",")
+	known, evidence := 0, false
 	for _, f := range fields {
-		known := false
-		for _, h := range headings {
-			known = known || strings.Trim(strings.TrimSpace(f), `"`) == h
-		}
-		if !known {
-			return false
+		if h := heading(f); slices.Contains(headings, h) {
+			known++
+			evidence = evidence || h == headings[0]
 		}
 	}
-	return true
+	return known == len(fields) || evidence && known < len(fields)
 }
 
 // parseCSV reads rows; in a cell of disks a semicolon stands between two, in one
 // of options a space.
 func parseCSV(b []byte) ([]Snapshot, error) {
 	r := csv.NewReader(bytes.NewReader(b))
-	r.TrimLeadingSpace = true
+	r.TrimLeadingSpace, r.Comment = true, '#'
 	rows, err := r.ReadAll()
 	if err != nil {
 		return nil, err
 	}
 	column := map[string]int{}
 	for i, h := range rows[0] {
-		column[strings.TrimSpace(h)] = i
+		name := heading(h)
+		if _, twice := column[name]; twice || !slices.Contains(headings, name) {
+			return nil, fmt.Errorf("the column %q is there twice, or is none of %s", name, strings.Join(headings, ", "))
+		}
+		column[name] = i
 	}
 	if _, ok := column["evidence"]; !ok {
 		return nil, errors.New("no column is called evidence")
@@ -226,13 +254,14 @@ var (
 // evidence is called without its ending, with a number where that is taken.
 func nameAll(all []Snapshot) error {
 	taken := map[string]bool{}
-	fold := strings.ToLower // two folders may not differ by case alone: some filesystems don't tell them apart
+	next := map[string]int{} // of thousands of one name each would try all numbers before it
+	fold := strings.ToLower  // two folders may not differ by case alone: some filesystems don't tell them apart
 	for _, s := range all {
 		if s.Name == "" {
 			continue
 		}
-		if !goodName.MatchString(s.Name) || len(s.Name) > maxNameLength || strings.Contains(s.Name, tempPart) {
-			return fmt.Errorf("the name %q can't be that of a folder: letters, digits and ._@+=- are allowed, a letter or digit first", s.Name)
+		if !goodName.MatchString(s.Name) || len(s.Name) > maxNameLength || strings.Contains(s.Name, tempPart) || strings.HasSuffix(fold(s.Name), failedEnding) {
+			return fmt.Errorf("the name %q can't be that of a folder: letters, digits and ._@+=- are allowed, a letter or digit first, and neither %q nor %q at the end", s.Name, tempPart, failedEnding)
 		}
 		if taken[fold(s.Name)] {
 			return fmt.Errorf("two snapshots are called %q", s.Name)
@@ -250,9 +279,13 @@ func nameAll(all []Snapshot) error {
 		if base = strings.ReplaceAll(base, tempPart, "_"); base == "" {
 			base = "snapshot"
 		}
+		if strings.HasSuffix(fold(base), failedEnding) {
+			base += "_"
+		}
 		s.Name = base
-		for n := 2; taken[fold(s.Name)]; n++ {
-			s.Name = base + "-" + strconv.Itoa(n)
+		for taken[fold(s.Name)] {
+			next[fold(base)]++
+			s.Name = base + "-" + strconv.Itoa(next[fold(base)]+1)
 		}
 		taken[fold(s.Name)] = true
 	}

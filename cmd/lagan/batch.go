@@ -301,12 +301,15 @@ containers, of images, of changes and of findings. Each record says its snapshot
 }
 
 func newBatchCompareCommand(u *ui) *cobra.Command {
-	return &cobra.Command{
+	var events bool
+	cmd := &cobra.Command{
 		Use:   "compare DIR NAME NAME",
 		Short: "what two snapshots of a node differ in",
 		Long: `Print which containers, images, changed files and findings the second of two snapshots of a batch
-has (+), lacks (-) and has otherwise (~) than the first.`,
-		Example: "  lagan batch compare out node1-monday node1-tuesday\n" + exitStatusHelp,
+has (+), lacks (-) and has otherwise (~) than the first, and how many events of the timeline one alone has. Events
+that only the second has happened since, or say that they did earlier; those that only the first has were lost:
+a log was emptied, a file replaced or its times set.`,
+		Example: "  lagan batch compare out node1-monday node1-tuesday\n  lagan batch compare out node1-monday node1-tuesday --events -O csv\n" + exitStatusHelp,
 		Args:    exactly(3, "lagan batch compare DIR NAME NAME"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if err := u.checkFlags(""); err != nil {
@@ -314,13 +317,17 @@ has (+), lacks (-) and has otherwise (~) than the first.`,
 			}
 			return u.write(func(w io.Writer) error {
 				p := u.newPrinter(w, differenceColumns)
-				err := batch.Compare(u.ctx, args[0], args[1], args[2], func(d batch.Difference) error {
-					return p.print((*differenceRecord)(&d))
-				})
+				tell := func(d batch.Difference) error { return p.print((*differenceRecord)(&d)) }
+				err := batch.Compare(u.ctx, args[0], args[1], args[2], tell)
+				if err == nil {
+					err = batch.CompareEvents(u.ctx, args[0], args[1], args[2], events, tell)
+				}
 				return errors.Join(err, p.finish())
 			})
 		},
 	}
+	cmd.Flags().BoolVar(&events, "events", false, "each event that one timeline alone has, in the order of time")
+	return cmd
 }
 
 // exactly wants so many arguments.
@@ -341,7 +348,11 @@ type differenceRecord batch.Difference
 func (d *differenceRecord) row(wide bool) []string {
 	var changed []string
 	for _, f := range d.Fields {
-		changed = append(changed, fmt.Sprintf("%s: %s -> %s", f.Name, orNothing(f.Old), orNothing(f.New)))
+		old, now := orNothing(f.Old), orNothing(f.New)
+		if !wide {
+			old, now = inShort(old), inShort(now)
+		}
+		changed = append(changed, fmt.Sprintf("%s: %s -> %s", f.Name, old, now))
 	}
 	what := strings.TrimSuffix(d.File, ".jsonl")
 	if wide {
@@ -349,10 +360,23 @@ func (d *differenceRecord) row(wide bool) []string {
 	}
 	sign := map[string]string{batch.Added: "+", batch.Removed: "-", batch.Changed: "~"}[d.Change]
 	cells := []string{sign, what, d.Name}
+	if d.File == batch.TimelineFile && d.Key != "" {
+		cells[2] = d.Key + " " + d.Name
+	}
 	if len(changed) > 0 {
 		cells = append(cells, strings.Join(changed, "; "))
 	}
 	return cells
+}
+
+// maxShown is how much of a value a table shows; JSON and CSV have all of it.
+const maxShown = 80
+
+func inShort(v string) string {
+	if len(v) <= maxShown {
+		return v
+	}
+	return strings.ToValidUTF8(v[:maxShown], "") + "..."
 }
 
 func orNothing(v []byte) string {
