@@ -39,10 +39,12 @@ const maxWindow = 128 << 20
 
 // A blob that unpacks to more than freeOutput may grow to maxRatio times its
 // size: deflate reaches 1032, so that only what was made to exhaust the reader is
-// stopped.
+// stopped. What follows the end of the archive in it is padding, which no writer
+// makes larger than a record.
 const (
-	freeOutput = 4 << 30
+	freeOutput = 2 << 30
 	maxRatio   = 1100
+	maxPadding = 256 << 20
 )
 
 // Sums is what one pass over a blob found.
@@ -56,7 +58,7 @@ type Sums struct {
 
 // ReadBlob reads a blob once, to its end: it is hashed as it is, unpacked, hashed
 // again and handed to read as a stream of the unpacked bytes. read may be nil, and
-// need not read to the end. The blob's digest is of the algorithm of want.
+// reads nothing, or an archive to its end. The blob's digest is of the algorithm of want.
 //
 // Sums are as whole as they can be: where the blob can't be unpacked (err is
 // evidence.ErrCorrupt) or read fails, Digest and Size are of the whole blob still.
@@ -90,12 +92,24 @@ func (s *Sums) unpack(in *bufio.Reader, counted *counter, read func(io.Reader) e
 		err = read(out)
 	}
 	if err == nil {
-		_, err = io.CopyBuffer(io.Discard, onlyReader{out}, make([]byte, 1<<18))
+		err = drain(out, out.n > 0)
 	}
 	s.Unpacked = out.n
 	sum := h.sum()
 	if err == nil {
 		s.DiffID = Digest{}.with(sum)
+	}
+	return err
+}
+
+// drain reads to the end, of an archive that was read no further than padding goes.
+func drain(r io.Reader, archive bool) error {
+	if archive {
+		r = io.LimitReader(r, maxPadding+1)
+	}
+	n, err := io.CopyBuffer(io.Discard, onlyReader{r}, make([]byte, 1<<18))
+	if archive && n > maxPadding {
+		return fmt.Errorf("more than %d MiB follow the archive's end: %w", maxPadding>>20, evidence.ErrUnsupported)
 	}
 	return err
 }

@@ -1,6 +1,9 @@
 package layers
 
 import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
 	"errors"
 	"io"
 	"testing"
@@ -18,5 +21,38 @@ func TestBomb(t *testing.T) {
 	l = &limited{r: io.LimitReader(zeros{}, 2<<20), in: &counter{n: 4000}, free: 1 << 20}
 	if n, err := io.Copy(io.Discard, l); n != 2<<20 || err != nil {
 		t.Errorf("what deflate can do: %d bytes, %v", n, err)
+	}
+}
+
+// TestPadding: what stands behind an archive is read no further than padding
+// goes, and all of a blob that isn't read as one.
+func TestPadding(t *testing.T) {
+	var blob bytes.Buffer
+	z := gzip.NewWriter(&blob)
+	w := tar.NewWriter(z)
+	if err := errors.Join(w.WriteHeader(&tar.Header{Name: "f", Mode: 0o600}), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.CopyN(z, zeros{}, maxPadding+1); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	sums, err := ReadBlob(bytes.NewReader(blob.Bytes()), Digest{}, func(r io.Reader) error {
+		all := tar.NewReader(r)
+		for {
+			if _, err := all.Next(); err == io.EOF {
+				return nil
+			} else if err != nil {
+				return err
+			}
+		}
+	})
+	if !errors.Is(err, evidence.ErrUnsupported) || !sums.DiffID.IsZero() || sums.Size != int64(blob.Len()) {
+		t.Errorf("%+v, %v", sums, err)
+	}
+	if sums, err = ReadBlob(bytes.NewReader(blob.Bytes()), Digest{}, func(io.Reader) error { return nil }); err != nil || sums.DiffID.IsZero() {
+		t.Errorf("not as an archive: %+v, %v", sums, err)
 	}
 }

@@ -6,17 +6,28 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
+
+	"lagan/fixtures"
+	"lagan/internal/needs"
 )
 
-// bombDisk is a packed disk that unpacks to 1 TiB of zeros: a zstd frame of
-// blocks of 128 KiB, each one byte that is repeated (RFC 8878, 3.1.1.2.2).
-func bombDisk(t *testing.T) string {
-	const blockSize, blocks = 128 << 10, 8 << 20
+// bombDisk is a packed disk that unpacks to 1 TiB of zeros.
+func bombDisk(t *testing.T) string { return zstdBomb(t, 1<<40) }
+
+// zstdBomb is a zstd frame of blocks of 128 KiB, each one byte that is repeated
+// (RFC 8878, 3.1.1.2.2).
+func zstdBomb(t *testing.T, size int64) string {
+	const blockSize = 128 << 10
+	blocks := size / blockSize
 	path := filepath.Join(t.TempDir(), "bomb.img.zst")
 	f, err := os.Create(path)
 	if err != nil {
@@ -38,6 +49,100 @@ func bombDisk(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return path
+}
+
+// repeated is a file of a packed piece of zeros, times over: each packer's streams
+// may follow each other.
+func repeated(t *testing.T, times int, packer string, args ...string) string {
+	const piece = 32 << 20
+	cmd := exec.Command(needs.Tool(t, packer), args...)
+	cmd.Stdin = io.LimitReader(zeros{}, piece)
+	packed, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "bomb."+packer)
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := bufio.NewWriterSize(f, 1<<20)
+	for range times {
+		w.Write(packed)
+	}
+	if err := errors.Join(w.Flush(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestPackedBombs opens zeros without end in each packer's form, by every way to
+// name evidence. Only bzip2 and zstd make 1 TiB a small file.
+func TestPackedBombs(t *testing.T) {
+	needs.Time(t)
+	docker := fixtures.Disk(t, "docker-c8d")
+	for packer, bomb := range map[string]string{
+		"zstd": bombDisk(t), "bzip2": repeated(t, 1<<15, "bzip2"), "gzip": repeated(t, 1<<8, "gzip"),
+		"xz": repeated(t, 1<<8, "xz", "-1"), "lz4": repeated(t, 1<<6, "lz4"),
+	} {
+		t.Run(packer, func(t *testing.T) {
+			runTrapped(t, []string{"info", bomb}, "unpacking stopped")
+			runTrapped(t, []string{"containers", docker, "--disk", bomb, "-O", "jsonl"}, "unpacking stopped")
+		})
+	}
+}
+
+// TestLayerBombs has a bomb in place of every blob of a layer, and runs what reads blobs.
+func TestLayerBombs(t *testing.T) {
+	needs.Time(t)
+	needs.Tool(t, "debugfs")
+	for name, bomb := range map[string]string{"zstd": zstdBomb(t, 1<<38), "gzip": repeated(t, 64, "gzip")} {
+		t.Run(name, func(t *testing.T) {
+			disk := withLayerBombs(t, bomb)
+			out := t.TempDir()
+			verdicts, said, code := separately(t, "verify", disk, "-O", "jsonl")
+			if code != exitPartial || !strings.Contains(verdicts, `"result":"changed","check":"blob"`) {
+				t.Errorf("verify: exit %d: %s%s", code, verdicts, said)
+			}
+			for _, args := range [][]string{{"verify", disk}, {"ls", disk, "@image:web:1", "-R"}, {"history", disk, "web:1"}, {"timeline", disk, "-o", filepath.Join(out, "t")}, {"contents", disk}, {"recover", disk}} {
+				runTrapped(t, args, "")
+			}
+			runTrapped(t, []string{"export", disk, "@image:web:1", "--format", "oci", "-o", filepath.Join(out, "oci")}, "")
+		})
+	}
+}
+
+// withLayerBombs is a disk of Docker's on containerd's store.
+func withLayerBombs(t *testing.T, bomb string) string {
+	content, err := os.ReadFile(fixtures.Disk(t, "docker-c8d"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	disk := filepath.Join(t.TempDir(), "disk.img")
+	if err := os.WriteFile(disk, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	listed, said, _ := separately(t, "contents", disk, "-O", "jsonl")
+	var edit strings.Builder
+	for line := range strings.Lines(listed) {
+		var c struct {
+			Path string
+			Type string `json:"media_type"`
+		}
+		if json.Unmarshal([]byte(line), &c) == nil && strings.Contains(c.Type, "layer") || strings.Contains(c.Type, "diff.tar") {
+			fmt.Fprintf(&edit, "rm %s\nwrite %s %[1]s\n", c.Path, bomb)
+			break // one: the same on the disk many times over is no more of a trap
+		}
+	}
+	if edit.Len() == 0 {
+		t.Fatalf("no layer was found: %s", said)
+	}
+	cmd := exec.Command("debugfs", "-w", "-f", "-", disk)
+	cmd.Stdin = strings.NewReader(edit.String())
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("debugfs: %v: %s", err, out)
+	}
+	return disk
 }
 
 // bombArchive is a checkpoint whose images are 1 GiB of zeros each, packed.

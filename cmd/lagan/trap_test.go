@@ -169,7 +169,7 @@ func runTrapped(t *testing.T, args []string, says string) {
 	var errs bytes.Buffer
 	cmd.Stderr = &errs
 	began := time.Now()
-	timer := time.AfterFunc(3*trapSeconds*time.Second, func() { cmd.Process.Kill() })
+	timer := time.AfterFunc(12*trapSeconds*time.Second, func() { cmd.Process.Kill() })
 	defer timer.Stop()
 	stdout, err := cmd.Output()
 	took := time.Since(began)

@@ -251,16 +251,18 @@ func TestTools(t *testing.T) {
 // TestBomb stops a stream that is nothing but size, and no other.
 func TestBomb(t *testing.T) {
 	for _, c := range []struct {
-		unpacked, packed int64
-		want             bool
+		unpacked, packed, written int64
+		want                      bool
 	}{
-		{bombSize + 1, (bombSize + 1) >> 15, true}, // zeros with zstd
-		{bombSize - 1, 100, false},
-		{1 << 40, 1<<25 + 1<<24, false}, // a nearly empty disk
-		{10 << 30, 100, true},
-		{defaultMaxSize + 1, 1 << 40, true},
+		{bombSize + 1, (bombSize + 1) >> 15, 1, true}, // zeros with zstd
+		{bombSize - 1, 100, 1, false},
+		{1 << 40, 1<<25 + 1<<24, 1, false}, // a nearly empty disk
+		{10 << 30, 100, 1, true},
+		{defaultMaxSize + 1, 1 << 40, 1, true},
+		{emptyHead, emptyHead >> 10, 0, false},
+		{emptyHead + 1, emptyHead >> 8, 0, true}, // zeros with lz4
 	} {
-		s := &spool{size: c.unpacked}
+		s := &spool{size: c.unpacked, written: c.written}
 		if err := s.excess(c.packed, defaultMaxSize); (err != nil) != c.want {
 			t.Errorf("%d from %d: %v", c.unpacked, c.packed, err)
 		}

@@ -25,6 +25,11 @@ const (
 	// with zstd, an empty filesystem to 1:20000, a small system to 1:3000.
 	bombSize  = 4 << 30
 	bombRatio = 24000
+	// A stream that begins with so many zeros and nothing else is no disk that was
+	// in use: labels, tables and superblocks stand in the first MiB. Other formats
+	// pack zeros worse than the ratio tells (xz 1:7000, gzip 1:1032, lz4 1:255) or
+	// unpack them slower (bzip2).
+	emptyHead = 256 << 20
 	// spareSpace is left free in the temporary folder: filling it stops others.
 	spareSpace = 64 << 20
 	// checkEvery is how many bytes are written between two looks at the free space.
@@ -249,6 +254,8 @@ func (s *spool) excess(read, maxSize int64) error {
 		return fmt.Errorf("more than %d bytes come out: %w", maxSize, evidence.ErrUnsupported)
 	case s.size > bombSize && s.size/bombRatio > read:
 		return fmt.Errorf("more than %d times as many bytes come out as go in, as from a bomb: %w", bombRatio, evidence.ErrUnsupported)
+	case s.size > emptyHead && s.written == 0:
+		return fmt.Errorf("the first %d MiB are nothing but zeros, as from a bomb or an empty disk; to have more read, unpack it yourself: %w", emptyHead>>20, evidence.ErrUnsupported)
 	}
 	return nil
 }

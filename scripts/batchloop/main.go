@@ -6,8 +6,10 @@
 //	go run ./scripts/batchloop -kill 100 -interrupt 20 -full 20 [EVIDENCE...]
 //
 // The evidence is two small fixtures where none is named: what is disturbed takes
-// a second then, and the whole a few minutes. -run timeline and -run export:CONTAINER do the
-// same to those commands, which write one file of the first evidence.
+// a second then, and the whole a few minutes. -run does the same to other commands
+// that write, of the first evidence: -run 'export again --format dir'. -run writers is
+// one command for each kind of file and folder that is written, over the first of the
+// small fixtures.
 package main
 
 import (
@@ -18,6 +20,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -43,16 +46,30 @@ func main() {
 	interrupts := flag.Int("interrupt", 20, "how often to end it with SIGINT")
 	full := flag.Int("full", 20, "how often to let it fill a disk (root alone)")
 	program := flag.String("lagan", "", "the program; built where it isn't named")
-	what := flag.String("run", "batch", "batch, timeline or export:CONTAINER")
+	what := flag.String("run", "batch", "batch, writers, or a command with its arguments after the evidence")
 	seed := flag.Int64("seed", 1, "of the moments")
 	flag.Parse()
 	evidence := flag.Args()
 	if len(evidence) == 0 {
 		evidence = small
 	}
-	if err := run(*program, *what, evidence, *seed, *kills, *interrupts, *full); err != nil {
-		log.Fatal("batchloop: ", err)
+	commands := []string{*what}
+	if *what == "writers" {
+		commands = writers
 	}
+	for i, what := range commands {
+		share := func(all int) int { return all*(i+1)/len(commands) - all*i/len(commands) }
+		if err := run(*program, what, evidence, *seed, share(*kills), share(*interrupts), share(*full)); err != nil {
+			log.Fatalf("batchloop: %s: %v", what, err)
+		}
+	}
+	fmt.Printf("%s: %d times kill -9, %d Ctrl-C, %d full disks: 0 differ\n", *what, *kills, *interrupts, *full)
+}
+
+// writers write each kind of file and folder there is; their container is one of small's.
+var writers = []string{
+	"timeline", "timeline --format plaso", "export again", "export again --format dir", "export again --format oci", "export again --format raw",
+	"report", "bundle again", "recover --files",
 }
 
 func run(program, what string, evidence []string, seed int64, kills, interrupts, full int) error {
@@ -79,7 +96,7 @@ func run(program, what string, evidence []string, seed int64, kills, interrupts,
 	if err := l.reference(); err != nil {
 		return err
 	}
-	fmt.Printf("undisturbed: %d files, %d bytes, %v\n", len(l.want), l.size, l.took.Round(time.Millisecond))
+	fmt.Printf("%s, undisturbed: %d files, %d bytes, %v\n", l.what, len(l.want), l.size, l.took.Round(time.Millisecond))
 	for _, s := range []series{{"kill -9", syscall.SIGKILL, kills}, {"Ctrl-C", syscall.SIGINT, interrupts}} {
 		if err := l.signals(s); err != nil {
 			return fmt.Errorf("%s: %w", s.name, err)
@@ -102,14 +119,12 @@ func (l *loop) temp() string { return filepath.Join(l.dir, "temp") }
 
 // command is what is disturbed, with its results in a folder.
 func (l *loop) command(out string) *exec.Cmd {
-	if command, container, _ := strings.Cut(l.what, ":"); command != "batch" {
+	if l.what != "batch" {
 		if err := os.MkdirAll(out, 0o755); err != nil {
 			log.Fatal("batchloop: ", err)
 		}
-		args := []string{command, l.evidence[0]}
-		if container != "" {
-			args = append(args, container)
-		}
+		words := strings.Fields(l.what)
+		args := slices.Insert(words, 1, l.evidence[0])
 		return exec.Command(l.program, append(args, "-o", filepath.Join(out, "result"), "-q", "--cache", l.dir, "--temp", l.temp())...)
 	}
 	return exec.Command(l.program, "batch", filepath.Join(l.dir, "manifest"), "-o", out, "--tasks", "containers,images,diff,timeline", "-q", "--allow-gaps", "--temp", l.temp())
@@ -143,8 +158,8 @@ func (l *loop) reference() error {
 	if l.want, err = files(out); err != nil {
 		return err
 	}
-	for _, content := range l.want {
-		l.size += int64(len(content))
+	if l.size, err = stored(out); err != nil {
+		return err
 	}
 	return os.RemoveAll(out)
 }

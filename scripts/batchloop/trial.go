@@ -119,7 +119,7 @@ func (l *loop) filled(i, of int) error {
 	if err := os.MkdirAll(disk, 0o755); err != nil {
 		return err
 	}
-	size := l.size*int64(i+1)/int64(of+1) + 64<<10
+	size := l.size*int64(i+1)/int64(of+1) + min(64<<10, l.size/64)
 	if err := unix.Mount("batchloop", disk, "tmpfs", 0, fmt.Sprintf("size=%d", size)); err != nil {
 		return err
 	}
