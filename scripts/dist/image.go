@@ -50,7 +50,7 @@ func (r *releaseOf) image(binaries map[platform]string, licences []byte) error {
 		return err
 	}
 	named := blob(typeIndex, all)
-	named.Annotations = map[string]string{"org.opencontainers.image.ref.name": r.version}
+	named.Annotations = map[string]string{"org.opencontainers.image.ref.name": "lagan:" + r.version}
 	index, err := json.Marshal(map[string]any{"schemaVersion": 2, "mediaType": typeIndex, "manifests": []descriptor{named}})
 	if err != nil {
 		return err
