@@ -112,6 +112,9 @@ func (n *Node) FindContainer(spec string) (*Container, error) {
 	case 1:
 		return matches[0], nil
 	case 0:
+		if strings.HasPrefix(spec, "@") {
+			return nil, fmt.Errorf("%w: %q is a tree of another kind; `lagan containers` lists the %d there are", ErrNoContainer, spec, len(all))
+		}
 		return nil, fmt.Errorf("%w: %q; `lagan containers` lists the %d there are", ErrNoContainer, spec, len(all))
 	}
 	var b strings.Builder

@@ -83,7 +83,7 @@ func (p *parser) primary(token string) (test, error) {
 		build, ok = newer, true
 	}
 	if !ok {
-		return nil, fmt.Errorf("no test is called %q", token)
+		return nil, fmt.Errorf("no test is called %q; `lagan find --help` has those there are", token)
 	}
 	v, err := p.value(token)
 	if err != nil {

@@ -15,6 +15,10 @@ import (
 	"lagan/runtimes"
 )
 
+const ceExamples = `  lagan ce --image-root node.img.zst list containers
+  lagan ce --image-root node.img.zst --docker-managed list images
+`
+
 const ceHelp = `lagan as container-explorer: ce [FLAGS] COMMAND [ARGUMENT...]
 
   list containers|images|namespaces   what there is
@@ -122,7 +126,7 @@ func ceArgs(args []string) []string {
 func newCeCommand(u *ui) *cobra.Command {
 	return &cobra.Command{
 		Use: "ce", Aliases: []string{"container-explorer"}, Short: "take container-explorer's command line",
-		Long: ceHelp, DisableFlagParsing: true,
+		Long: ceHelp, Example: ceExamples, DisableFlagParsing: true,
 		RunE: func(_ *cobra.Command, args []string) error { return u.ce(args) },
 	}
 }
@@ -142,7 +146,7 @@ func (u *ui) ce(args []string) error {
 		fmt.Fprintln(u.stdout, "lagan version", version())
 		return nil
 	case f.help || len(args) == 0 || args[0] == "help":
-		fmt.Fprint(u.stdout, ceHelp)
+		fmt.Fprint(u.stdout, ceHelp, "\nExamples:\n", ceExamples)
 		return nil
 	case f.cache != layerCache:
 		return usageError{fmt.Errorf("--layer-cache: cached layers are looked for in %q beside the snapshots, not in %q", layerCache, f.cache)}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"regexp"
 	"slices"
 	"strings"
@@ -148,10 +149,16 @@ func (u *ui) checkpoint(cmd *cobra.Command, args []string, f *checkpointFlags) e
 			all = append(all, c)
 			continue
 		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 		if analyzer.IsCheckpoint(err) {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		n, other := u.open(name)
+		if errors.Is(other, fs.ErrNotExist) {
+			return other
+		}
 		if other != nil {
 			return fmt.Errorf("%s is no archive of a checkpoint (%w), and no other evidence: %w", name, err, other)
 		}

@@ -18,6 +18,10 @@ import (
 	"lagan/runtimes"
 )
 
+const deExamples = `  lagan de -r node.img.zst list running_containers
+  lagan de -r node.img.zst list repositories
+`
+
 const deHelp = `lagan as docker-explorer: de.py [-d] [-r DOCKER_DIRECTORY] COMMAND
 
   list all_containers|running_containers|repositories   JSON; -F domain,domain leaves these images out
@@ -43,7 +47,7 @@ type de struct {
 func newDeCommand(u *ui) *cobra.Command {
 	return &cobra.Command{
 		Use: "de", Aliases: []string{"de.py"}, Short: "take docker-explorer's command line",
-		Long: deHelp, DisableFlagParsing: true,
+		Long: deHelp, Example: deExamples, DisableFlagParsing: true,
 		RunE: func(_ *cobra.Command, args []string) error { return (&de{u: u}).run(args) },
 	}
 }
@@ -63,7 +67,7 @@ func (d *de) run(args []string) error {
 	args = s.Args()
 	switch {
 	case d.help:
-		fmt.Fprint(d.u.stdout, deHelp)
+		fmt.Fprint(d.u.stdout, deHelp, "\nExamples:\n", deExamples)
 		return nil
 	case d.version:
 		fmt.Fprintln(d.u.stdout, version())

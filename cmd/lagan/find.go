@@ -33,7 +33,7 @@ Ages (-mtime, -mmin) count from --now; without it from when the node's root was 
 ` + hashListsHelp,
 		examples: `
   lagan find node.img.zst tomcat-prod / -newermt 2026-11-22 -type f --exec-bit
-  lagan find node.img.zst web-front /tmp /var/tmp \( -name '.*' -o --elf \) -ls
+  lagan find node.img.zst web-front /tmp /etc \( -name '.*' -o --elf \) -ls
   lagan find node.img.zst @node / -perm -4000 -printf '%M %u %T+ %p\n'`,
 		min: 2, max: 1 << 20,
 		check: func() (err error) {

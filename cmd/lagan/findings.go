@@ -84,7 +84,7 @@ func (f *findFlags) options(u *ui) (o analyzer.FindOptions, close func(), err er
 	}
 	var lists []io.Reader
 	for _, name := range f.indicators {
-		file, err := os.Open(name)
+		file, err := openFor("ioc", name)
 		if err != nil {
 			return o, close, err
 		}
@@ -97,7 +97,7 @@ func (f *findFlags) options(u *ui) (o analyzer.FindOptions, close func(), err er
 		}
 	}
 	for _, name := range f.with {
-		file, err := os.Open(name)
+		file, err := openFor("with", name)
 		if err != nil {
 			return o, close, err
 		}

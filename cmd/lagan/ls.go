@@ -29,7 +29,7 @@ their like keep what they match, in all folders below PATH with -R.
 ` + hashListsHelp,
 		examples: `
   lagan ls node.img.zst web-front /etc
-  lagan ls node.img.zst kube-system/aws-node-x2b7k/aws-node -R --upper
+  lagan ls node.img.zst default/web-7c5ddbdf54-x2k9q/nginx -R --upper
   lagan ls node.img.zst @node /root -R --hash --output jsonl`,
 		min: 2, max: 3,
 		check: func() (err error) {

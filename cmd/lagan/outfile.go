@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -59,11 +60,11 @@ func (u *ui) writeFiles(names []string, f func(files []*os.File) error) error {
 		outs, files = append(outs, o), append(files, o.File)
 	}
 	if err := f(files); err != nil {
-		return err
+		return outError(err, outs)
 	}
 	for _, o := range outs {
 		if err := o.store(); err != nil {
-			return err
+			return outError(err, outs)
 		}
 	}
 	for _, o := range outs {
@@ -72,6 +73,21 @@ func (u *ui) writeFiles(names []string, f func(files []*os.File) error) error {
 		}
 	}
 	return nil
+}
+
+// outError names the output that could not be written as the user called it, not
+// by the name that it has until it is whole.
+func outError(err error, outs []output) error {
+	var pe *fs.PathError
+	if !errors.As(err, &pe) {
+		return err
+	}
+	for _, o := range outs {
+		if pe.Path == o.Name() {
+			return fmt.Errorf("-o %s: %w; nothing of it was kept", o.name, pe.Err)
+		}
+	}
+	return err
 }
 
 // output is one file that results are written to.

@@ -3,10 +3,13 @@
 package main
 
 import (
+	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"lagan/internal/needs"
@@ -65,4 +68,19 @@ func TestOutputDisk(t *testing.T) {
 		return
 	}
 	needs.Lack(t, "a block device is missing")
+}
+
+// TestOutputErrorNamesTheOutput fails the writing of an output, as a full disk does.
+func TestOutputErrorNamesTheOutput(t *testing.T) {
+	t.Chdir(t.TempDir())
+	u := &ui{ctx: t.Context(), outFile: "out.txt"}
+	err := u.writeFiles([]string{"out.txt"}, func(files []*os.File) error {
+		return fmt.Errorf("writing jsonl: %w", &fs.PathError{Op: "write", Path: files[0].Name(), Err: syscall.ENOSPC})
+	})
+	if err == nil || err.Error() != "-o out.txt: no space left on device; nothing of it was kept" || !errors.Is(err, syscall.ENOSPC) {
+		t.Error(err)
+	}
+	if left, _ := os.ReadDir("."); len(left) != 0 {
+		t.Errorf("left behind: %v", left)
+	}
 }

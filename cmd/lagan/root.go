@@ -28,7 +28,8 @@ a disk or an image of one goes in; containers, their merged filesystems, what
 they changed and a timeline come out. The evidence is never written to.
 
 EVIDENCE is a block device, the image of a disk (raw, split, packed, E01, qcow2,
-VMDK, VHD, VHDX, VDI), a tar of a tree, a mounted root or a runtime's folder. CONTAINER is an id, a prefix of one (4 characters or more), a name or
+VMDK, VHD, VHDX, VDI), a tar of a tree, a mounted root or a runtime's folder.
+CONTAINER is an id or how it begins (4 characters or more), a name or
 NAMESPACE/POD/CONTAINER; @node is the node's own tree, @image:NAME an image's.`
 
 // usageTemplate is cobra's, in another order: help ends with the examples and
@@ -128,7 +129,7 @@ func newRootCommand(u *ui) *cobra.Command {
 		Version:       version(),
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usageError{fmt.Errorf("there is no command %q; `lagan help` lists them", args[0])}
+				return usageError{fmt.Errorf("there is no command %q; `lagan help commands` lists them", args[0])}
 			}
 			return nil
 		},
@@ -136,7 +137,7 @@ func newRootCommand(u *ui) *cobra.Command {
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return u.inChild(cmd) },
 	}
 	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w; see `%s --help`", err, c.CommandPath())}
+		return usageError{fmt.Errorf("%w; see `%s --help`", flagError(err), c.CommandPath())}
 	})
 	cmd.CompletionOptions.HiddenDefaultCmd = true
 	cmd.SetUsageTemplate(usageTemplate)
@@ -150,6 +151,7 @@ func newRootCommand(u *ui) *cobra.Command {
 		newLsCommand(u), newCatCommand(u), newFindCommand(u), newDiffCommand(u), newLogsCommand(u), newTimelineCommand(u), newRecoverCommand(u),
 		newVerifyCommand(u), newHistoryCommand(u), newExportCommand(u), newBundleCommand(u), newMountCommand(u), newBatchCommand(u), newVersionCommand(u), newCeCommand(u), newDeCommand(u), newManCommand(), newFindingsCommand(u), newReportCommand(u), newCheckpointCommand(u),
 	)
+	addHelp(cmd)
 	return cmd
 }
 

@@ -203,7 +203,7 @@ func (u *ui) timeline(n *analyzer.Node, f *timelineFlags) error {
 		o.Containers = append(o.Containers, c)
 	}
 	for _, name := range f.with {
-		file, err := os.Open(name)
+		file, err := openFor("with", name)
 		if err != nil {
 			return err
 		}

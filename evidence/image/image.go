@@ -285,6 +285,9 @@ func openFile(path string) (*file, error) {
 	st, err := os.Stat(path)
 	if err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
+			if target, err := os.Readlink(path); err == nil {
+				return nil, &sentence{fmt.Sprintf("%q is a link to %q, which isn't there", path, target), fs.ErrNotExist}
+			}
 			return nil, &sentence{fmt.Sprintf("%q: no such file or device", path), fs.ErrNotExist}
 		}
 		return nil, err
