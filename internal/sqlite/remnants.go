@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
-	"maps"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -32,10 +31,10 @@ const (
 // that are still there may be among those of the log and the journal.
 func (db *DB) Remnants() iter.Seq2[Left, error] {
 	return func(yield func(Left, error) bool) {
-		l := &leftWalk{db: db, yield: yield, more: true, columns: map[int]bool{}, budget: maxLeftBytes}
+		l := &leftWalk{db: db, yield: yield, more: true, budget: maxLeftBytes}
 		for t, err := range db.Tables() {
-			if err == nil && len(t.Columns) > 0 {
-				l.columns[len(t.Columns)] = true
+			if err == nil {
+				l.shape(kindsOf(t.SQL))
 			}
 		}
 		used := db.usedPages()
@@ -72,13 +71,29 @@ func (db *DB) usedPages() map[uint32]bool {
 }
 
 type leftWalk struct {
-	db      *DB
-	yield   func(Left, error) bool
-	more    bool
-	rows    int
-	budget  int64        // bytes of payloads that may still be read: chains of pages may overlap
-	columns map[int]bool // how many columns the tables have
+	db     *DB
+	yield  func(Left, error) bool
+	more   bool
+	rows   int
+	budget int64    // bytes of payloads that may still be read: chains of pages may overlap
+	shapes [][]kind // what the tables' columns hold, without doubles
 }
+
+// shape notes what a table's columns hold, the first a text, as ids and names are.
+func (l *leftWalk) shape(kinds []kind) {
+	if len(kinds) == 0 || len(kinds) > maxColumns || !kinds[0].holds(textType) {
+		return
+	}
+	if !slices.ContainsFunc(l.shapes, func(s []kind) bool { return slices.Equal(s, kinds) }) {
+		l.shapes = append(l.shapes, kinds)
+	}
+}
+
+// textType is the serial type of an empty text; a longer one's is larger by 2 a byte.
+const textType = 13
+
+// isText says whether a serial type is that of a text.
+func isText(typ int64) bool { return typ >= textType && typ%2 == 1 }
 
 // page looks through one page: free says that its cells are no rows of a table.
 func (l *leftWalk) page(b []byte, n uint32, off int64, place string, free bool) {
@@ -142,18 +157,18 @@ func (l *leftWalk) headless(b []byte, at int, n uint32, off int64, place string)
 	if b[at] < 13 || b[at]&0x80 == 0 && b[at]%2 == 0 {
 		return
 	}
-	for _, columns := range slices.Sorted(maps.Keys(l.columns)) {
+	for _, kinds := range l.shapes {
 		head, sum, k := at, int64(0), 0
-		for ; k < columns && head < len(b); k++ {
+		for ; k < len(kinds) && head < len(b) && sum <= MaxValue; k++ {
 			typ, size := varint(b[head:])
 			width := sizeOf(typ)
-			if size == 0 || width < 0 || k == 0 && (typ < 13 || typ%2 == 0) {
+			if size == 0 || width < 0 || !kinds[k].holds(typ) || k == 0 && !isText(typ) {
 				break
 			}
 			head, sum = head+size, sum+width
 		}
 		length := head - at + 1
-		if k < columns || length > 127 || sum > MaxValue || sum < 8 || l.budget < sum {
+		if k < len(kinds) || length > 127 || sum > MaxValue || sum < 8 || l.budget < sum {
 			continue
 		}
 		l.budget -= sum
@@ -163,7 +178,7 @@ func (l *leftWalk) headless(b []byte, at int, n uint32, off int64, place string)
 		}
 		payload[0] = byte(length)
 		values, err := l.db.record(payload)
-		if err != nil || len(values) != columns || !readable(values) || l.rows >= maxLeftRows {
+		if err != nil || len(values) != len(kinds) || !readable(values) || l.rows >= maxLeftRows {
 			continue
 		}
 		l.rows++
@@ -227,26 +242,28 @@ func (l *leftWalk) cell(b []byte, n uint32, off int64, place string, skip int) b
 	return true
 }
 
-// record checks a record's header and returns the size of the record: as many
-// columns as some table has, the first a text, as ids and names are.
+// record checks a record's header and returns the size of the record: its columns
+// hold what those of some table do.
 func (l *leftWalk) record(b []byte) (int64, bool) {
 	head, n := varint(b)
 	if n == 0 || head < 3 || head > int64(len(b)) || head > 2*maxColumns {
 		return 0, false
 	}
-	total, columns := head, 0
-	for types := b[n:head]; len(types) > 0; columns++ {
-		typ, k := varint(types)
-		size := sizeOf(typ)
-		if k == 0 || size < 0 || columns == 0 && (typ < 13 || typ%2 == 0) {
-			return 0, false
+	for _, kinds := range l.shapes {
+		total, types, k := head, b[n:head], 0
+		for ; len(types) > 0 && k < len(kinds) && total <= MaxValue; k++ {
+			typ, size := varint(types)
+			width := sizeOf(typ)
+			if size == 0 || width < 0 || !kinds[k].holds(typ) || k == 0 && !isText(typ) {
+				break
+			}
+			types, total = types[size:], total+width
 		}
-		types = types[k:]
-		if total += size; total > MaxValue {
-			return 0, false
+		if k == len(kinds) && len(types) == 0 && total <= MaxValue {
+			return total, true
 		}
 	}
-	return total, l.columns[columns]
+	return 0, false
 }
 
 // log goes through all frames of the write-ahead log, those of earlier rounds too.

@@ -1,23 +1,15 @@
 package sqlite
 
-import "strings"
+import (
+	"iter"
+	"strings"
+)
 
 // columnsOf returns the names of the columns that a CREATE TABLE defines, and
-// which one stands for the row id: lang_createtable.html. It knows quotes,
-// parentheses and comments, and no more of SQL than that.
+// which one stands for the row id: lang_createtable.html.
 func columnsOf(sql string) (columns []string, rowID int) {
 	rowID = -1
-	sql = uncommented(sql)
-	open := strings.IndexByte(sql, '(')
-	if open < 0 {
-		return nil, -1
-	}
-	for _, def := range split(sql[open+1:]) {
-		name, rest := firstWord(strings.TrimSpace(def))
-		switch strings.ToUpper(name) {
-		case "", "CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "FOREIGN":
-			continue
-		}
+	for name, rest := range definitions(sql) {
 		words := strings.Fields(rest)
 		if len(words) >= 3 && strings.EqualFold(strings.Join(words[:3], " "), "INTEGER PRIMARY KEY") {
 			rowID = len(columns)
@@ -25,6 +17,66 @@ func columnsOf(sql string) (columns []string, rowID int) {
 		columns = append(columns, name)
 	}
 	return columns, rowID
+}
+
+// kind is what a column's values are.
+type kind uint8
+
+const (
+	kindAny     kind = iota
+	kindText         // a text or NULL
+	kindInteger      // a whole number or NULL
+)
+
+// kindsOf returns what the columns of a table hold: section 3.1 of datatype3.html,
+// for rows that keep to what was declared.
+func kindsOf(sql string) []kind {
+	var out []kind
+	for _, rest := range definitions(sql) {
+		declared, _ := firstWord(strings.TrimSpace(rest))
+		switch declared = strings.ToUpper(declared); {
+		case strings.Contains(declared, "INT"):
+			out = append(out, kindInteger)
+		case strings.Contains(declared, "CHAR"), strings.Contains(declared, "CLOB"), strings.Contains(declared, "TEXT"):
+			out = append(out, kindText)
+		default:
+			out = append(out, kindAny)
+		}
+	}
+	return out
+}
+
+// holds says whether a value of the given serial type may stand in the column: section 2.1 of fileformat2.html.
+func (k kind) holds(typ int64) bool {
+	switch k {
+	case kindText:
+		return typ == 0 || typ >= 13 && typ%2 == 1
+	case kindInteger:
+		return typ >= 0 && typ <= 6 || typ == 8 || typ == 9
+	}
+	return true
+}
+
+// definitions yields the columns of a CREATE TABLE: the name of each and what stands
+// behind it. It knows quotes, parentheses and comments, and no more of SQL than that.
+func definitions(sql string) iter.Seq2[string, string] {
+	return func(yield func(name, rest string) bool) {
+		sql := uncommented(sql)
+		open := strings.IndexByte(sql, '(')
+		if open < 0 {
+			return
+		}
+		for _, def := range split(sql[open+1:]) {
+			name, rest := firstWord(strings.TrimSpace(def))
+			switch strings.ToUpper(name) {
+			case "", "CONSTRAINT", "PRIMARY", "UNIQUE", "CHECK", "FOREIGN":
+				continue
+			}
+			if !yield(name, rest) {
+				return
+			}
+		}
+	}
 }
 
 // firstWord cuts a definition behind its column's name, which may be quoted.

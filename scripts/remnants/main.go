@@ -7,14 +7,18 @@
 //	go run ./scripts/remnants [-rounds 50] [-real] [-mutants 10000]
 //
 // -real lets a containerd of this machine do it, through ctr. -mutants damages one
-// page each of so many copies, half of a meta.db and half of a db.sql that sqlite3
-// makes, and counts what is still found.
+// page each of so many copies of databases of each kind, containerd's, dockerd's,
+// BuildKit's and Podman's, and counts what is still found; it needs sqlite3, not root.
 package main
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
+	"io"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -22,6 +26,7 @@ import (
 	"strings"
 
 	"lagan/analyzer"
+	"lagan/evidence"
 	"lagan/runtimes"
 )
 
@@ -34,7 +39,7 @@ var changes = []int{0, 5, 50}
 
 // tally counts what was found.
 type tally struct {
-	removed, database, any, ids, invented int
+	removed, left, database, any, ids, invented int
 }
 
 func main() {
@@ -57,8 +62,8 @@ func main() {
 }
 
 func run(rounds int, realOne bool, seed uint64) error {
-	fmt.Println("| removed | further changes | containers | id, image and a time from the database | from any source | id and a time from any source | invented |")
-	fmt.Println("|---|---|---|---|---|---|---|")
+	fmt.Println("| removed | further changes | containers | id anywhere in the databases' bytes | id, image and a time from the database | from any source | id and a time from any source | invented |")
+	fmt.Println("|---|---|---|---|---|---|---|---|")
 	invented := 0
 	for _, s := range scenarios {
 		for _, further := range changes {
@@ -69,7 +74,7 @@ func run(rounds int, realOne bool, seed uint64) error {
 					return fmt.Errorf("%d of %d, %d further, round %d: %w", s.remove, s.of, further, r, err)
 				}
 			}
-			fmt.Printf("| %d of %d | %d | %d | %.0f %% | %.0f %% | %.0f %% | %d |\n", s.remove, s.of, further, t.removed, t.share(t.database), t.share(t.any), t.share(t.ids), t.invented)
+			fmt.Printf("| %d of %d | %d | %d | %.0f %% | %.0f %% | %.0f %% | %.0f %% | %d |\n", s.remove, s.of, further, t.removed, t.share(t.left), t.share(t.database), t.share(t.any), t.share(t.ids), t.invented)
 			invented += t.invented
 		}
 	}
@@ -119,9 +124,16 @@ func (t *tally) measure(image string, all, gone []container) error {
 	if err != nil {
 		return err
 	}
+	bytesLeft, err := databaseBytes(n)
+	if err != nil {
+		return err
+	}
 	known := map[string]container{}
 	for _, c := range gone {
 		known[c.id] = c
+		if bytes.Contains(bytesLeft, []byte(c.id)) {
+			t.left++
+		}
 	}
 	for _, r := range found {
 		if r.Object != runtimes.ObjectContainer {
@@ -151,4 +163,29 @@ func (t *tally) measure(image string, all, gone []container) error {
 	}
 	t.removed += len(gone)
 	return nil
+}
+
+// databaseBytes returns the files of both databases: what no byte of them says of a
+// container, no reader finds there.
+func databaseBytes(n *analyzer.Node) ([]byte, error) {
+	var out []byte
+	for _, name := range []string{"/" + root + "/" + metaFile, "/" + root + "/" + overlayfs + "/metadata.db"} {
+		ino, err := evidence.Resolve(n.Tree, n.Tree.Root(), name, true)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		r, err := n.Tree.Open(ino)
+		if err != nil {
+			return nil, err
+		}
+		b, err := io.ReadAll(io.NewSectionReader(r, 0, r.Size()))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, b...)
+	}
+	return out, nil
 }

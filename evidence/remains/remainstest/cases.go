@@ -1,7 +1,8 @@
 // Package remainstest has the cases of deleted files that NIST's CFTT project tests
-// tools with (Deleted File Recovery and Active File Listing, DFR-01 to DFR-17), as far
-// as they speak of filesystems of Linux: those of recycle bins, FAT and NTFS are left
-// out. It is for tests alone: each makes its files on a mounted filesystem and
+// tools with, as far as they speak of filesystems of Linux: numbers and subjects are
+// those of J. Lyle, "Deleted File Recovery Tool Testing Results" (NIST), DFR-01 to
+// DFR-17 with braid and nest; the variants for recycle bins and NTFS (compressed files,
+// files in the MFT) are left out. It is for tests alone: each makes its files on a mounted filesystem and
 // deletes them; Check compares what is found with them.
 package remainstest
 
