@@ -68,6 +68,7 @@ func (n *Node) Removed(ctx context.Context) ([]*Removed, error) {
 			return
 		}
 		n.guard(0, "deleted files", func() error { return c.fromFiles(files) })
+		n.guard(0, "deleted stores", func() error { return c.fromDeletedStores(files) })
 		n.guard(0, "layers of deleted files", func() error { return c.fromLayers(files) })
 		n.guard(0, "logs", func() error { return c.fromLogs(ctx) })
 		n.removedAll = c.finish()

@@ -16,7 +16,9 @@ import (
 
 var errNoRecord = errors.New("no record")
 
-// places are the folders that containers have on a node, by what they are called.
+const placeNerdctl = "nerdctl's folder"
+
+// removedPlaces are the folders that containers have on a node, by what they are called.
 // Deletion leaves their names in the slack of folders and in journals.
 var removedPlaces = []struct {
 	what    string
@@ -28,6 +30,7 @@ var removedPlaces = []struct {
 	{"task folder", runtimes.Containerd, regexp.MustCompile(`/io\.containerd\.runtime\.v[12]\.[a-z]+/[^/]+/\.?([0-9a-f]{64})(?:/.*)?$`)},
 	{"container folder", runtimes.Docker, regexp.MustCompile(`/containers/([0-9a-f]{64})(?:/.*)?$`)},
 	{"mount of layers", runtimes.Docker, regexp.MustCompile(`/layerdb/mounts/([0-9a-f]{64})(?:/.*)?$`)},
+	{placeNerdctl, runtimes.Containerd, regexp.MustCompile(`/nerdctl/[0-9a-f]{8}/containers/[^/]+/([0-9a-f]{64})(?:/.*)?$`)},
 	{"container folder", runtimes.Podman, regexp.MustCompile(`/(?:overlay|vfs|btrfs|fuse-overlayfs)-containers/([0-9a-f]{64})(?:/.*)?$`)},
 }
 
@@ -46,23 +49,32 @@ func (c *removedCollector) fromNode() {
 	c.n.guard(0, "links to logs", func() error { return c.logLinks("/var/log/containers") })
 	state := c.n.kubernetes()
 	for _, r := range state.Results {
-		if r.Container == "" || c.live[r.Container] {
-			continue
+		note := "it had the address " + strings.Join(r.IP, ", ")
+		if r.Pod != "" {
+			note = "the sandbox of a pod: " + strings.Join(r.IP, ", ")
 		}
-		existed := c.stat(r.File).Mtime
-		c.add(Store{}, runtimes.Remnant{Object: runtimes.ObjectContainer, ID: r.Container, Existed: existed, Source: r.File, Place: "CNI's note", Offset: -1, Sure: runtimes.Sure,
-			Pod: runtimes.Pod{Name: r.Pod, Namespace: r.Namespace, UID: r.UID}, Note: "the sandbox of a pod: " + strings.Join(r.IP, ", ")})
+		c.fromCNI(r.Container, r.File, "CNI's note", note, runtimes.Pod{Name: r.Pod, Namespace: r.Namespace, UID: r.UID})
 	}
 	for _, l := range state.Leases {
-		if l.Container == "" || c.live[l.Container] {
-			continue
-		}
-		c.add(Store{}, runtimes.Remnant{Object: runtimes.ObjectContainer, ID: l.Container, Existed: c.stat(l.File).Mtime, Source: l.File, Place: "address", Offset: -1, Sure: runtimes.Sure,
-			Note: "it had the address " + l.IP})
+		c.fromCNI(l.Container, l.File, "address", "it had the address "+l.IP, runtimes.Pod{})
 	}
 	for _, p := range c.n.Pods() {
 		c.fromPod(p)
 	}
+}
+
+// cniContainer is how CNI's callers name a container to it: by its id, nerdctl with
+// the namespace before it (pkg/ocihook of nerdctl).
+var cniContainer = regexp.MustCompile(`^(?:(.+)-)?([0-9a-f]{64})$`)
+
+// fromCNI takes a note of CNI's on a container that no runtime lists.
+func (c *removedCollector) fromCNI(named, file, what, note string, pod runtimes.Pod) {
+	m := cniContainer.FindStringSubmatch(named)
+	if m == nil || c.live[m[2]] {
+		return // names of other forms are those of tests and of other programs' networks
+	}
+	c.add(Store{}, runtimes.Remnant{Object: runtimes.ObjectContainer, ID: m[2], Namespace: m[1], Existed: c.stat(file).Mtime, Source: file, Place: what, Offset: -1, Sure: runtimes.Sure,
+		Pod: pod, Note: note})
 }
 
 // fromPod finds the containers that a pod's folders name and no runtime lists,
@@ -203,6 +215,10 @@ func (c *removedCollector) fromPath(f *RecoveredFile, path string) {
 			continue
 		}
 		s, ok := c.storeOf(p.runtime, path)
+		if !ok && p.what == placeNerdctl { // beside the store
+			s = c.runtimeStore(p.runtime)
+			ok = s.Store != nil
+		}
 		if !ok {
 			continue
 		}
@@ -242,6 +258,10 @@ func (c *removedCollector) mount(f *RecoveredFile, driver, id, what string) {
 	c.mounts[id] = m
 }
 
+// sqliteJournal begins a rollback journal, which Podman's database leaves at every
+// transaction: fileformat2.html, section 3.
+var sqliteJournal = []byte{0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7}
+
 type removedMount struct{ driver, id, parent string }
 
 // storeOf finds the store of a kind that a path lies in.
@@ -269,14 +289,16 @@ func (c *removedCollector) document(f *RecoveredFile) {
 		return
 	}
 	head := make([]byte, 64)
-	if k, _ := f.Content.ReadAt(head, 0); k < 16 || head[0] != '{' && head[0] != '[' {
+	k, _ := f.Content.ReadAt(head, 0)
+	journal := bytes.HasPrefix(head, sqliteJournal)
+	if k < 16 || head[0] != '{' && head[0] != '[' && !journal {
 		return
 	}
 	raw, err := io.ReadAll(io.NewSectionReader(f.Content, 0, f.Content.Size()))
 	if err != nil && len(raw) == 0 {
 		return
 	}
-	if i := bytes.IndexByte(raw, 0); i >= 0 {
+	if i := bytes.IndexByte(raw, 0); i >= 0 && !journal {
 		raw = raw[:i] // behind the end of a file whose size isn't known
 	}
 	for _, s := range c.n.Stores {

@@ -31,12 +31,7 @@ const (
 // that are still there may be among those of the log and the journal.
 func (db *DB) Remnants() iter.Seq2[Left, error] {
 	return func(yield func(Left, error) bool) {
-		l := &leftWalk{db: db, yield: yield, more: true, budget: maxLeftBytes}
-		for t, err := range db.Tables() {
-			if err == nil {
-				l.shape(kindsOf(t.SQL))
-			}
-		}
+		l := db.leftWalk(yield)
 		used := db.usedPages()
 		pages := min(db.r.Size()/db.pageSize, maxLeftPages)
 		b := make([]byte, db.pageSize)
@@ -54,6 +49,24 @@ func (db *DB) Remnants() iter.Seq2[Left, error] {
 		l.log(db.wal)
 		l.journal(db.journal)
 	}
+}
+
+// JournalRows yields the rows in the pages of a rollback journal that was deleted:
+// SQLite writes a page there before it changes it, and deletes the journal when it is
+// done. Rows that are still there are among them; what lay in further pages is read
+// where it stood, and may be another row's by now.
+func (db *DB) JournalRows(j File) iter.Seq2[Left, error] {
+	return func(yield func(Left, error) bool) { db.leftWalk(yield).journal(j) }
+}
+
+func (db *DB) leftWalk(yield func(Left, error) bool) *leftWalk {
+	l := &leftWalk{db: db, yield: yield, more: true, budget: maxLeftBytes}
+	for t, err := range db.Tables() {
+		if err == nil {
+			l.shape(kindsOf(t.SQL))
+		}
+	}
+	return l
 }
 
 // usedPages returns the pages of all tables' trees.

@@ -66,6 +66,40 @@ func TestRemnants(t *testing.T) {
 	}
 }
 
+// TestJournalRows finds deleted rows in a journal alone, in which the page was as
+// it had been before: of a database whose own pages were blanked since.
+func TestJournalRows(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "db.sql")
+	sql := "PRAGMA secure_delete=ON;\nPRAGMA journal_mode=PERSIST;\nCREATE TABLE A(ID TEXT PRIMARY KEY NOT NULL, Stamp INTEGER, JSON TEXT NOT NULL);\n"
+	for i := range 10 {
+		sql += fmt.Sprintf("INSERT INTO A VALUES('%064x',%d,'{\"n\":%d}');\n", i, 1700000000+i, i)
+	}
+	run(t, name, sql+fmt.Sprintf("DELETE FROM A WHERE ID='%064x';\n", 4))
+	main, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	journal, err := os.ReadFile(name + "-journal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := Open(bytes.NewReader(main), nil, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := func(rows func(func(Left, error) bool)) bool {
+		for row, err := range rows {
+			if err == nil && row.Values[0] == fmt.Sprintf("%064x", 4) && row.Values[1] == int64(1700000004) && row.Values[2] == `{"n":4}` {
+				return true
+			}
+		}
+		return false
+	}
+	if found(db.Remnants()) || !found(db.JournalRows(bytes.NewReader(journal))) {
+		t.Error("the deleted row is found in the database, or not in its journal")
+	}
+}
+
 // TestRemnantsOfMutants damages a database, one page at a time: nothing panics, it
 // ends, and what was deleted on the pages that were left alone is found.
 // scripts/remnants -mutants has many more.

@@ -212,6 +212,12 @@ func exercise(raw, wal, journal []byte) error {
 		for range db.rows(t) {
 		}
 	}
+	for range db.Remnants() {
+	}
+	if j != nil {
+		for range db.JournalRows(j) {
+		}
+	}
 	return nil
 }
 

@@ -218,6 +218,36 @@ func (db *DB) paths(id uint64, up map[uint64][]pointer) [][]string {
 // InTree says whether the bucket begins in a page of the tree.
 func (b *Bucket) InTree() bool { return b.inline == nil && b.db.inTree(b.root) }
 
+// Inline says whether the bucket lies in the page that names it: a small one without buckets of its own does.
+func (b *Bucket) Inline() bool { return b.inline != nil }
+
+// Values yields the page's values, and those of the small buckets that lie in the
+// page itself. path has the names of the buckets in which each stands, below the page.
+func (r *Remnant) Values() iter.Seq2[KV, []string] {
+	return func(yield func(KV, []string) bool) { values(r.Bucket, nil, yield) }
+}
+
+func values(b *Bucket, path []string, yield func(KV, []string) bool) bool {
+	for kv, err := range b.All() {
+		if err != nil {
+			continue
+		}
+		if !kv.IsBucket() {
+			if !yield(kv, path) {
+				return false
+			}
+			continue
+		}
+		// A bucket on another page is found there, if that is still its page.
+		if sub, err := kv.Bucket(); err == nil && sub.Inline() && len(path) < maxPathDepth {
+			if !values(sub, append(path[:len(path):len(path)], string(kv.Key)), yield) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // Fragment is a stretch of pages that are no part of the tree and bear no header:
 // continuations of large values whose first page was used again.
 type Fragment struct {

@@ -82,30 +82,32 @@ func (s *Store) openQuiet(path string) (*boltdb.DB, error) {
 // numbers of parent and child lead to the child's name.
 func (m *remnants) childNames(db *boltdb.DB) map[uint64]string {
 	out := map[uint64]string{}
-	take := func(b *boltdb.Bucket) {
-		for kv, err := range b.All() {
-			if err != nil || kv.IsBucket() {
-				continue
-			}
-			parent, rest, ok := strings.Cut(string(kv.Key), "\x00")
-			if _, err := decodeUvarint([]byte(parent)); err != nil && parent != "" || !ok {
-				continue
-			}
-			id, err := decodeUvarint([]byte(rest))
-			if err != nil {
-				continue
-			}
-			if v, err := kv.Value(); err == nil && strings.Count(string(v), "/") >= 2 {
-				out[id] = string(v)
-			}
+	take := func(kv boltdb.KV) {
+		parent, rest, ok := strings.Cut(string(kv.Key), "\x00")
+		if _, err := decodeUvarint([]byte(parent)); err != nil && parent != "" || !ok {
+			return
+		}
+		id, err := decodeUvarint([]byte(rest))
+		if err != nil {
+			return
+		}
+		if v, err := kv.Value(); err == nil && strings.Count(string(v), "/") >= 2 {
+			out[id] = string(v)
 		}
 	}
 	if b, err := db.Bucket(bucketVersion, "parents"); err == nil {
-		take(b)
+		for kv, err := range b.All() {
+			if err == nil && !kv.IsBucket() {
+				take(kv)
+			}
+		}
 	}
 	for page, err := range db.Remnants() {
-		if err == nil {
-			take(page.Bucket)
+		if err != nil {
+			continue
+		}
+		for kv := range page.Values() {
+			take(kv)
 		}
 	}
 	return out

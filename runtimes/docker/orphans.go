@@ -15,6 +15,7 @@ import (
 
 // orphans finds folders of layers and mounts whose container or image is gone.
 func (s *Store) orphans(add func(runtimes.Remnant)) {
+	built := s.buildkit().Folders()
 	for _, name := range slices.Sorted(maps.Keys(s.drivers)) {
 		d := s.drivers[name]
 		mounted := map[string]bool{}
@@ -28,9 +29,10 @@ func (s *Store) orphans(add func(runtimes.Remnant)) {
 				if m, err := s.mount(d, e.Name); err == nil {
 					c := runtimes.Container{ID: e.Name, Name: e.Name[:12], Kind: runtimes.KindContainer, Runtime: runtimes.Docker, State: runtimes.StateUnknown, StorePath: s.root,
 						Snapshotter: d.name, Snapshot: m.mount}
-					if c.Rootfs, err = s.rootfs(d, m); err == nil {
-						r.Container = &c
+					if c.Rootfs, err = s.rootfs(d, m); err != nil {
+						r.Note += ": " + err.Error() // contradictory, and read past
 					}
+					r.Container = &c
 				}
 				add(r)
 			}
@@ -43,7 +45,7 @@ func (s *Store) orphans(add func(runtimes.Remnant)) {
 			}
 		}
 		for _, e := range list(s.fsys, s.node, d.folders()) {
-			if mounted[e.Name] || d.cached[e.Name] != nil || !d.isLayer(e) {
+			if mounted[e.Name] || built[e.Name] || d.cached[e.Name] != nil || !d.isLayer(e) {
 				continue
 			}
 			r := s.orphan(join(d.folders(), e.Name), "folder of a layer without a record")

@@ -67,10 +67,7 @@ func (s *Store) leftValues(file string, fn func(kv boltdb.KV, value []byte, page
 			failed = fmt.Errorf("%s: %w", file, err)
 			continue
 		}
-		for kv, err := range page.Bucket.All() {
-			if err != nil || kv.IsBucket() {
-				continue
-			}
+		for kv := range page.Values() {
 			if v, err := kv.Value(); err == nil {
 				fn(kv, v, page)
 			}

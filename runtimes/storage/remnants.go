@@ -5,16 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"iter"
-	"maps"
 	"path"
 	"slices"
 	"strings"
 	"time"
 
 	"lagan/evidence"
-	"lagan/internal/sqlite"
 	"lagan/runtimes"
 	"lagan/runtimes/boltdb"
 	"lagan/runtimes/internal/traces"
@@ -26,6 +23,9 @@ import (
 // put in the place of the one before.
 func (s *Store) Document(at string, raw []byte) []runtimes.Remnant {
 	s.once.Do(s.load)
+	if bytes.HasPrefix(raw, journalMagic) || strings.HasSuffix(at, sqliteState+"-journal") {
+		return s.journalRemnants(at, raw)
+	}
 	raw = bytes.TrimRight(raw, "\x00")
 	switch {
 	case bytes.HasPrefix(raw, []byte(`[{"id":"`)):
@@ -240,18 +240,19 @@ func (s *Store) boltRemnants(name string) ([]runtimes.Remnant, error) {
 			}
 		}
 		var docs documents
-		for kv, err := range page.Bucket.All() {
-			if err != nil || kv.IsBucket() {
-				continue
-			}
+		for kv, inside := range page.Values() {
 			v, err := kv.Value()
 			if err != nil {
 				continue
 			}
+			list := list
+			if len(inside) > 0 {
+				list = inside[len(inside)-1]
+			}
 			switch id, text := string(kv.Key), string(v); {
-			case id == keyConfig:
+			case id == keyConfig && len(inside) == 0:
 				docs.config = v
-			case id == keyState:
+			case id == keyState && len(inside) == 0:
 				docs.state = v
 			case oci.IsHex64(id) && (list == bucketAllContainers || list == bucketIDs || list == ""):
 				out = append(out, s.named(name, place, kv.Offset(), id, text, gone)...)
@@ -285,94 +286,6 @@ func plainName(s string) bool {
 	return s != "" && len(s) <= 255 && !strings.ContainsFunc(s, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("_.-", r)
 	})
-}
-
-// sqliteRemnants reads the rows that db.sql lost: in freed pages and cells, in
-// frames of the write-ahead log, in the rollback journal.
-func (s *Store) sqliteRemnants(name string) ([]runtimes.Remnant, error) {
-	main, err := s.open(name)
-	if main == nil || err != nil {
-		return nil, err
-	}
-	var beside [2]sqlite.File
-	for i, suffix := range []string{"-wal", "-journal"} {
-		if f, err := s.open(name + suffix); err == nil && f != nil {
-			beside[i] = f
-		}
-	}
-	db, err := sqlite.Open(main, beside[0], beside[1], nil)
-	if err != nil {
-		return nil, nil // told when it was read
-	}
-	gone := traces.Modified(s.fsys, s.node, name)
-	if t := traces.Modified(s.fsys, s.node, name+"-wal"); t.After(gone) {
-		gone = t
-	}
-	states := map[string][]byte{}
-	configs := map[string]sqlite.Left{}
-	var out []runtimes.Remnant
-	var failed error
-	for row, err := range db.Remnants() {
-		if err != nil {
-			failed = fmt.Errorf("%s: %w", name, err)
-			continue
-		}
-		values := row.Values
-		if len(values) < 2 {
-			continue
-		}
-		id, _ := values[0].(string)
-		doc, _ := values[len(values)-1].(string)
-		switch {
-		case !oci.IsHex64(id):
-		case len(values) == 4 && strings.HasPrefix(doc, "{") && strings.Contains(doc, `"createdTime"`):
-			if _, ok := configs[id]; !ok {
-				configs[id] = row
-			}
-		case len(values) == 4 && strings.HasPrefix(doc, "{"):
-			states[id] = []byte(doc)
-		case len(values) == 3:
-			stamp, ok := values[1].(int64)
-			if ok && stamp > 1e9 && stamp < 1e11 && !s.listsContainer(id) {
-				out = append(out, runtimes.Remnant{Object: runtimes.ObjectContainer, Runtime: runtimes.Podman, StorePath: s.root, ID: id, Existed: time.Unix(stamp, 0).UTC(),
-					Gone: gone, Source: name, Place: row.Place, Offset: row.Offset, Sure: runtimes.Likely, Note: "its exit code"})
-			}
-		}
-	}
-	for _, id := range slices.Sorted(maps.Keys(configs)) {
-		row := configs[id]
-		doc, _ := row.Values[len(row.Values)-1].(string)
-		found := s.configRemnants(name, id, documents{config: []byte(doc), state: states[id]}, row.Place, runtimes.Likely)
-		for i := range found {
-			found[i].Gone, found[i].Offset = gone, row.Offset
-		}
-		out = append(out, found...)
-	}
-	return append(out, s.exitCodes(db, name, gone)...), failed
-}
-
-// exitCodes reads the exit codes that outlive their containers: libpod/sqlite_state.go, PruneContainerExitCodes.
-func (s *Store) exitCodes(db *sqlite.DB, name string, gone time.Time) []runtimes.Remnant {
-	var out []runtimes.Remnant
-	for row, err := range db.Rows("ContainerExitCode") {
-		if err != nil {
-			continue
-		}
-		id := row.Text("ID")
-		stamp, ok := row.Int("Timestamp")
-		if !oci.IsHex64(id) || s.listsContainer(id) || !ok || stamp <= 0 {
-			continue
-		}
-		c := runtimes.Container{ID: id, Name: id[:12], Kind: runtimes.KindContainer, Runtime: runtimes.Podman, State: runtimes.StateExited, StorePath: s.root, Finished: time.Unix(stamp, 0).UTC()}
-		if code, ok := row.Int("ExitCode"); ok {
-			n := int(code)
-			c.ExitCode = &n
-		}
-		c.Rootfs.Problem = fmt.Errorf("only its exit code is left: %w", fs.ErrNotExist)
-		out = append(out, runtimes.Remnant{Object: runtimes.ObjectContainer, Runtime: runtimes.Podman, StorePath: s.root, ID: id, Container: &c, Existed: c.Finished, Gone: gone,
-			Source: name, Place: "table ContainerExitCode", Offset: -1, Sure: runtimes.Sure, Note: "its exit code"})
-	}
-	return out
 }
 
 // orphans finds folders of layers and containers that no list names.

@@ -165,12 +165,12 @@ func (t *tally) measure(image string, all, gone []container) error {
 	return nil
 }
 
-// databaseBytes returns the files of both databases: what no byte of them says of a
+// databaseBytes returns the files of the databases: what no byte of them says of a
 // container, no reader finds there.
 func databaseBytes(n *analyzer.Node) ([]byte, error) {
 	var out []byte
-	for _, name := range []string{"/" + root + "/" + metaFile, "/" + root + "/" + overlayfs + "/metadata.db"} {
-		ino, err := evidence.Resolve(n.Tree, n.Tree.Root(), name, true)
+	for _, name := range []string{metaFile, overlayfs + "/metadata.db", "io.containerd.snapshotter.v1.native/metadata.db"} {
+		ino, err := evidence.Resolve(n.Tree, n.Tree.Root(), "/"+root+"/"+name, true)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}

@@ -1,6 +1,7 @@
 package builds
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -13,7 +14,51 @@ import (
 // Remnants hands over the records of the cache that were pruned: the description
 // of one is the step of the Dockerfile that it came from.
 func (d Dir) Remnants(add func(runtimes.Remnant)) error {
-	file := d.join(CacheFiles[0])
+	var failed []error
+	for _, name := range CacheFiles {
+		failed = append(failed, d.pruned(d.join(name), add))
+	}
+	return errors.Join(failed...)
+}
+
+// folders is where dockerd's snapshotter notes which folder each of the cache's
+// snapshots has: daemon/internal/builder-next/adapters/snapshot/snapshot.go. One that
+// is not committed has a folder of its own name.
+const folders = "snapshots.db"
+
+// Folders are the folders of layers that the cache keeps: no image and no container
+// may have them, and they are no orphans.
+func (d Dir) Folders() map[string]bool {
+	out := map[string]bool{}
+	keys := func(b *boltdb.Bucket, err error, each func(string, *boltdb.Bucket)) {
+		if b == nil || err != nil {
+			return // told where the cache is listed
+		}
+		for kv, err := range b.All() {
+			if err != nil || !kv.IsBucket() {
+				continue
+			}
+			if sub, err := kv.Bucket(); err == nil {
+				each(string(kv.Key), sub)
+			}
+		}
+	}
+	if db, err := d.open(d.join(folders), nil); err == nil && db != nil {
+		keys(db.Root(), nil, func(key string, b *boltdb.Bucket) {
+			out[key] = true
+			if folder, err := b.Get("committed"); err == nil {
+				out[string(folder)] = true
+			}
+		})
+	}
+	for _, name := range CacheFiles {
+		b, err := d.bucket(d.join(name), cacheMain, nil)
+		keys(b, err, func(id string, _ *boltdb.Bucket) { out[id] = true })
+	}
+	return out
+}
+
+func (d Dir) pruned(file string, add func(runtimes.Remnant)) error {
 	db, err := d.open(file, nil)
 	if err != nil {
 		return fmt.Errorf("%s: %w", file, err)

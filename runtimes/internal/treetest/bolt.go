@@ -13,12 +13,14 @@ import (
 
 // Bolt returns the bytes of a database that the real library writes, without a
 // freelist as containerd has it.
-func Bolt(tb testing.TB, fill func(*bolt.Tx) error) []byte {
+func Bolt(tb testing.TB, fill ...func(*bolt.Tx) error) []byte {
 	tb.Helper()
 	path := filepath.Join(tb.TempDir(), "x.db")
 	db, err := bolt.Open(path, 0o600, &bolt.Options{NoFreelistSync: true, NoSync: true, InitialMmapSize: 512 << 20})
-	if err == nil {
-		err = db.Update(fill)
+	for _, f := range fill {
+		if err == nil {
+			err = db.Update(f)
+		}
 	}
 	if err == nil {
 		err = db.Close()

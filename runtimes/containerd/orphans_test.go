@@ -1,0 +1,77 @@
+package containerd_test
+
+import (
+	"strings"
+	"testing"
+
+	bolt "go.etcd.io/bbolt"
+
+	"lagan/runtimes"
+	"lagan/runtimes/containerd"
+	"lagan/runtimes/internal/treetest"
+)
+
+// TestOrphans: folders, blobs and downloads that no database lists, removals and
+// preparations that were not finished, and numbers of snapshots that are missing.
+func TestOrphans(t *testing.T) {
+	backends := string(treetest.Bolt(t, func(tx *bolt.Tx) error {
+		b, err := tx.CreateBucketIfNotExists([]byte("v1"))
+		if err == nil {
+			b, err = b.CreateBucketIfNotExists([]byte("snapshots"))
+		}
+		if err == nil {
+			err = b.SetSequence(9) // 3 to 5, 7 to 9 were given out
+		}
+		for name, id := range map[string]uint64{"ns/1/" + chain1: 1, "ns/2/" + chain2: 2, "ns/6/c": 6} {
+			if err == nil {
+				err = treetest.Put(tx, "v1|snapshots|"+name, map[string]string{"id": treetest.Uvarint(id), "kind": "\x03", "createdat": stamp})
+			}
+		}
+		return err
+	}))
+	meta := string(treetest.Bolt(t, func(tx *bolt.Tx) error {
+		return treetest.Put(tx, "v1|ns|content|blob|"+blob2, map[string]string{"createdat": stamp, "size": "\x02"})
+	}))
+	const root, content = "var/lib/containerd/", "var/lib/containerd/io.containerd.content.v1.content/"
+	orphan := "sha256:" + strings.Repeat("d", 64)
+	fsys := treetest.New(treetest.Files(map[string]string{
+		root + "io.containerd.metadata.v1.bolt/meta.db":         meta,
+		below + "overlayfs/metadata.db":                         backends,
+		below + "overlayfs/snapshots/1/fs/a":                    "",
+		below + "overlayfs/snapshots/7/fs/implant":              "x",
+		below + "overlayfs/snapshots/new-123/fs/a":              "",
+		below + "overlayfs/snapshots/rm-456/fs/a":               "",
+		below + "overlayfs/snapshots/lost+found/a":              "",
+		content + "blobs/sha256/" + blob2[7:]:                   "x",
+		content + "blobs/sha256/" + orphan[7:]:                  "y",
+		content + "ingest/" + strings.Repeat("e", 64) + "/ref":  "ns/1/layer-x",
+		content + "ingest/" + strings.Repeat("e", 64) + "/data": "half",
+	}))
+	s, err := containerd.Open(fsys, fsys.Root(), "/var/lib/containerd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{
+		"snapshot overlayfs/7":                                      "folder of a snapshot without a record",
+		"snapshot overlayfs/new-123":                                "a snapshot whose making was not finished",
+		"snapshot overlayfs/rm-456":                                 "a removal that was not finished",
+		"snapshot overlayfs/3-5":                                    "3 numbers were given out that no snapshot has",
+		"snapshot overlayfs/7-9":                                    "3 numbers were given out that no snapshot has",
+		"content " + orphan:                                         "a blob without a record",
+		"content /" + content + "ingest/" + strings.Repeat("e", 64): "a download that was not finished",
+	}
+	for r, err := range s.Remnants() {
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		k := string(r.Object) + " " + r.ID
+		if want[k] != r.Note || r.Sure != runtimes.Sure || r.Source == "" {
+			t.Errorf("%s: %q, %s, in %q, want %q", k, r.Note, r.Sure, r.Source, want[k])
+		}
+		delete(want, k)
+	}
+	for k := range want {
+		t.Errorf("%s is not told", k)
+	}
+}
