@@ -118,6 +118,38 @@ func TestRemovedIsNotInvented(t *testing.T) {
 	}
 }
 
+// TestNothingThereIsRemoved: on no fixture is a container, image or folder of a layer
+// told as removed that a list of the node has, under any of its names.
+func TestNothingThereIsRemoved(t *testing.T) {
+	needs.Time(t)
+	for _, disk := range []string{"docker-c8d", "docker-swarm", "docker-remap", "docker-vfs", "podman-sql", "podman-vfs", "podman-user", "crio", "nerdctl", "containerd-native", "containerd-erofs"} {
+		n, all := removedFrom(t, disk)
+		ids, dirs := map[string]bool{}, map[string]bool{}
+		for _, c := range n.Containers() {
+			ids[c.ID] = true
+			dirs[c.Rootfs.Upper.Dir] = true
+		}
+		for _, i := range n.Images() {
+			ids[i.ID], ids[i.Digest] = true, true
+			for _, name := range i.Names {
+				ids[name] = true
+			}
+		}
+		for _, b := range n.Builds() {
+			ids[b.ID] = true
+		}
+		for _, r := range all {
+			last := r.ID[max(0, len(r.ID)-64):]
+			if ids[r.ID] || ids[last] || r.Container != nil && r.Container.Rootfs.Upper.Dir != "" && dirs[r.Container.Rootfs.Upper.Dir] {
+				t.Errorf("%s: %s %s is there, and is told as removed", disk, r.Object, r.ID)
+			}
+			if r.Object == runtimes.ObjectContainer && r.ID != "" && len(r.ID) != 64 {
+				t.Errorf("%s: removed container %q", disk, r.ID)
+			}
+		}
+	}
+}
+
 // TestRecoveredFilesOfFixtures: what is marked whole of a deleted file of the
 // containers' documents can be read, and every path is of the node's tree.
 func TestRecoveredFilesOfFixtures(t *testing.T) {

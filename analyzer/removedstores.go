@@ -18,9 +18,9 @@ var storeSigns = []struct {
 	runtime runtimes.Name
 	path    *regexp.Regexp // the data root
 }{
+	{runtimes.Docker, regexp.MustCompile(`^(/.+)/containers/[0-9a-f]{64}/config\.v2\.json$`)},
 	{runtimes.Containerd, regexp.MustCompile(`^(/.+)/io\.containerd\.metadata\.v1\.bolt/meta\.db$`)},
 	{runtimes.Podman, regexp.MustCompile(`^(/.+)/(?:db\.sql|libpod/db\.sql|libpod/bolt_state\.db|overlay-containers/containers\.json)$`)},
-	{runtimes.Docker, regexp.MustCompile(`^(/.+)/containers/[0-9a-f]{64}/config\.v2\.json$`)},
 }
 
 // deletedRoot is a data root of which files were deleted.
@@ -44,8 +44,8 @@ func (c *removedCollector) fromDeletedStores(files []*RecoveredFile) error {
 			}
 		}
 	}
-	sorted := slices.SortedFunc(maps.Keys(roots), func(a, b deletedRoot) int {
-		return cmp.Or(cmp.Compare(a.runtime, b.runtime), cmp.Compare(a.path, b.path))
+	sorted := slices.SortedFunc(maps.Keys(roots), func(a, b deletedRoot) int { // Docker first: containerd runs its containers
+		return cmp.Or(cmp.Compare(readerOf(a.runtime), readerOf(b.runtime)), cmp.Compare(a.path, b.path))
 	})
 	for _, root := range sorted {
 		if _, there := c.storeOf(root.runtime, root.path+"/"); there && root.runtime == runtimes.Docker {
@@ -54,6 +54,11 @@ func (c *removedCollector) fromDeletedStores(files []*RecoveredFile) error {
 		c.n.guard(0, "deleted store "+root.path, func() error { return c.deletedStore(root, files) })
 	}
 	return nil
+}
+
+// readerOf returns the place of a runtime among its readers.
+func readerOf(name runtimes.Name) int {
+	return slices.IndexFunc(runtimeReaders, func(r runtimeReader) bool { return r.name == name })
 }
 
 // wholeContent says whether a deleted file came back as it was, as far as can be told.
@@ -77,8 +82,7 @@ func (c *removedCollector) deletedStore(root deletedRoot, files []*RecoveredFile
 		kept = append(kept, last[path])
 	}
 	tree := c.n.RecoveredTree(kept)
-	i := slices.IndexFunc(runtimeReaders, func(r runtimeReader) bool { return r.name == root.runtime })
-	s, err := runtimeReaders[i].open(tree.FS, tree.FS.Root(), root.path)
+	s, err := runtimeReaders[readerOf(root.runtime)].open(tree.FS, tree.FS.Root(), root.path)
 	if err != nil {
 		return nil // a sign of it came back, and not enough else
 	}

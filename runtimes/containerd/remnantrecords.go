@@ -153,7 +153,7 @@ func (m *remnants) targeted(digest string) bool {
 
 func (m *remnants) snapshot(at place, key string, r *record, shared bool) {
 	ns, snapshotter := at.space(), ""
-	if n := len(at.path); n >= 2 {
+	if n := len(at.path); n >= 3 && at.path[n-3] == bucketSnapshots {
 		snapshotter = at.path[n-2]
 	}
 	out := runtimes.Remnant{Object: runtimes.ObjectSnapshot, Namespace: ns, ID: key, Name: key, Sure: runtimes.Likely, Note: "only its key is left"}
@@ -161,6 +161,9 @@ func (m *remnants) snapshot(at place, key string, r *record, shared bool) {
 	if r != nil {
 		name := r.text(keyName)
 		space, own := keyOf(name)
+		if m.live[liveKey(recordBackend, "", name)] {
+			return // an older state of it, whichever snapshotter old pages say that it was of
+		}
 		switch {
 		case key == "":
 			out.ID, out.Name, ns = own, own, space

@@ -126,7 +126,8 @@ func (m *remnants) listLive() {
 			m.live[liveKey(recordImage, "", name)] = true
 		}
 		for snapshotter, keys := range ns.snapshots {
-			for key := range keys {
+			for key, sn := range keys {
+				m.live[liveKey(recordBackend, "", sn.name)] = true
 				m.live[liveKey(recordSnapshot, ns.name, snapshotter+"/"+key)] = true
 				m.live[liveKey(recordSnapshot, "", key)] = true
 			}
