@@ -161,7 +161,7 @@ func (m *remnants) snapshot(at place, key string, r *record, shared bool) {
 	if r != nil {
 		name := r.text(keyName)
 		space, own := keyOf(name)
-		if m.live[liveKey(recordBackend, "", name)] {
+		if (own == key || key == "") && m.live[liveKey(recordBackend, "", name)] {
 			return // an older state of it, whichever snapshotter old pages say that it was of
 		}
 		switch {

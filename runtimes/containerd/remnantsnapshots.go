@@ -63,6 +63,32 @@ func (m *remnants) snapshotter(sn *snapshotter) {
 		}
 	}
 	m.gaps(sn, db, path, gone, found)
+	m.pending(sn, path)
+}
+
+// pending tells of the snapshots that only the snapshotter lists: their records in
+// meta.db are gone, and the collection of garbage, which comes later, had not taken
+// their folders when the disk was copied. What a container wrote is there whole.
+func (m *remnants) pending(sn *snapshotter, path string) {
+	if m.s.meta == nil || m.s.meta.Damaged() > 0 {
+		return // what it lacks may be on a page that can't be read
+	}
+	gone := traces.Modified(m.s.fsys, m.s.node, join(m.s.root, metaDB))
+	for _, name := range sn.names {
+		be := sn.byName[name]
+		if m.live[liveKey(recordBackend, "", name)] {
+			continue
+		}
+		ns, key := keyOf(name)
+		if key == "" {
+			continue
+		}
+		snap := m.s.snapshot(sn, be, nil)
+		out := runtimes.Remnant{Object: runtimes.ObjectSnapshot, Namespace: ns, ID: key, Name: name, Snapshot: &snap, Existed: be.created, Gone: gone, Source: path,
+			Place: "bucket v1/snapshots", Offset: -1, Sure: runtimes.Sure, Complete: true, Note: "its record in meta.db is gone, the snapshotter still has it"}
+		m.owner(out, be, "its writable snapshot is there: only its snapshotter lists it")
+		m.add(out)
+	}
 }
 
 // openQuiet opens a database again whose problems were told.
@@ -141,7 +167,7 @@ func (m *remnants) backend(sn *snapshotter, at place, name string, r *record, na
 			if old := found[name]; old == nil || old.updated.Before(be.updated) {
 				found[name] = be
 			}
-			m.owner(out, be)
+			m.owner(out, be, "its writable snapshot")
 		}
 	}
 	if out.ID != "" {
@@ -151,7 +177,7 @@ func (m *remnants) backend(sn *snapshotter, at place, name string, r *record, na
 
 // owner tells of the container that a writable snapshot was of: the CRI plugin and
 // nerdctl call it by the container's id. Its image is the one whose layers it stood on.
-func (m *remnants) owner(at runtimes.Remnant, be *backend) {
+func (m *remnants) owner(at runtimes.Remnant, be *backend, note string) {
 	if be.kind != kindActive || !oci.IsHex64(at.ID) || m.live[liveKey(recordContainer, "", at.ID)] {
 		return
 	}
@@ -165,7 +191,7 @@ func (m *remnants) owner(at runtimes.Remnant, be *backend) {
 	}
 	m.active = append(m.active, c.ID)
 	at.Object, at.Snapshot, at.Container, at.Name, at.Existed = runtimes.ObjectContainer, nil, &c, "", be.created
-	at.Note = "its writable snapshot"
+	at.Note = note
 	if at.Sure == runtimes.Sure {
 		at.Sure = runtimes.Likely
 	}
