@@ -6,6 +6,9 @@
 // Differences: nothing is executed, written or followed, so that -exec, -delete,
 // -fprint, -L and their like are errors; --elf, --exec-bit and --suid are tests
 // of our own. Names are bytes.
+//
+// Expressions are the analyst's, the names and contents that they are held against
+// hostile: neither makes a test panic.
 package find
 
 import (

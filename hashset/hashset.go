@@ -6,6 +6,9 @@
 // A list is kept as sorted numbers, 16 bytes a file: of a SHA-256 and SHA-1 the
 // first 16, which is more than anyone can search a collision with a given file
 // for. Of a line with several hashes the strongest is kept.
+//
+// Lists come from anywhere and may be hostile: a line that is none of a list's is
+// said, never a panic, and no number in a database sizes memory.
 package hashset
 
 import (

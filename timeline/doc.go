@@ -50,4 +50,7 @@
 // its times, none of it looked at by the garbage collector. Past Options.Memory
 // what is there is sorted and written to a temporary file, and the stretches
 // are merged at the end.
+//
+// What records carry comes from hostile evidence: each encoder escapes what would
+// break its format, so that no name or message makes a line or a field of its own.
 package timeline

@@ -1,5 +1,7 @@
 // Package stamp reads the times that lines of logs begin with, and finds the
 // year of those that have none.
+//
+// Lines are hostile: what is no time is said to be none, and nothing panics.
 package stamp
 
 import (

@@ -70,6 +70,19 @@ func (s Shape) fill(t *testing.T, top string) {
 	for i := range names {
 		must(os.WriteFile(j(fmt.Sprintf("many/a-rather-long-name-of-a-file-%05d", i)), fmt.Appendf(nil, "%d", i), 0o644))
 	}
+	fillOdd(t, j, random)
+
+}
+
+// fillOdd makes what is no plain file: odd names, links, devices, owners,
+// attributes and times.
+func fillOdd(t *testing.T, j func(string) string, random func(int) []byte) {
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 	must(os.WriteFile(j("deep/er/est/\xff\xfe bad name \n"), []byte("x"), 0o4755))
 	must(os.Link(j("mixed"), j("deep/hardlink")))
 	must(os.Symlink("../../etc/shadow", j("link")))

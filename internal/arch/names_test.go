@@ -88,6 +88,16 @@ func declare(s ast.Spec, put func(...string)) {
 	}
 }
 
+// functions names the functions of a file that are no methods.
+func functions(f *ast.File) (names []string) {
+	for _, d := range f.Decls {
+		if d, ok := d.(*ast.FuncDecl); ok && d.Recv == nil {
+			names = append(names, d.Name.Name)
+		}
+	}
+	return names
+}
+
 // receiver names the type that a method is of.
 func receiver(e ast.Expr) string {
 	switch e := e.(type) {

@@ -2,6 +2,8 @@
 //
 // Names in evidence are bytes. JSON carries them as valid UTF-8 (ForJSON), a
 // terminal gets no control, bidirectional or zero-width character (ForTerminal).
+//
+// Names are hostile, of any bytes and length; nothing here panics.
 package text
 
 import (

@@ -2,7 +2,7 @@
 // one shape: an image's configuration (OCI image-spec config.md, and Docker's
 // older kin) and a container's specification (OCI runtime-spec config.md).
 //
-// The documents come from evidence. A member of the wrong type is an error, and
+// The documents are hostile. A member of the wrong type is an error, and
 // the other members are read all the same.
 package oci
 

@@ -13,7 +13,7 @@
 // What answers is a service of others: tokens expire and are asked for again,
 // requests are refused for a while, connections break, data is damaged on the
 // way. All these are tried again, after a pause that grows. A service that stays away, or
-// denies access, ends all further reading at once. No number in an answer sizes memory.
+// denies access, ends all further reading at once. Answers may be hostile: no number in one sizes memory.
 //
 // The network is in none of lagan's programs but the one that is built with the
 // tag ebs; in the others Open says so.
