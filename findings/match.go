@@ -155,13 +155,20 @@ func (f *fieldMatch) match(s *Subject) (hit, bool) {
 	return found, f.every
 }
 
-// compileSelection compiles one named part of a detection.
-func compileSelection(n *yaml.Node) (matcher, error) {
+// compiler compiles the selections of a rule.
+type compiler struct {
+	// tested says that the rule's patterns are known to be right, as those of lagan's own are by
+	// its tests: they are parsed when the first text is held against them, which few ever are.
+	tested bool
+}
+
+// selection compiles one named part of a detection.
+func (c compiler) selection(n *yaml.Node) (matcher, error) {
 	switch n.Kind {
 	case yaml.MappingNode:
 		var all allOf
 		for i := 0; i+1 < len(n.Content); i += 2 {
-			m, err := compileField(n.Content[i].Value, n.Content[i+1])
+			m, err := c.field(n.Content[i].Value, n.Content[i+1])
 			if err != nil {
 				return nil, err
 			}
@@ -170,8 +177,8 @@ func compileSelection(n *yaml.Node) (matcher, error) {
 		return cheapFirst(all), nil
 	case yaml.SequenceNode:
 		var any anyOf
-		for _, c := range n.Content {
-			m, err := compileSelection(c)
+		for _, part := range n.Content {
+			m, err := c.selection(part)
 			if err != nil {
 				return nil, err
 			}
@@ -179,13 +186,13 @@ func compileSelection(n *yaml.Node) (matcher, error) {
 		}
 		return any, nil
 	case yaml.ScalarNode:
-		return compileField("|contains", n)
+		return c.field("|contains", n)
 	}
 	return nil, fmt.Errorf("line %d: a selection is a map or a list", n.Line)
 }
 
-// compileField compiles "field|modifier|modifier: values".
-func compileField(key string, n *yaml.Node) (matcher, error) {
+// field compiles "field|modifier|modifier: values".
+func (c compiler) field(key string, n *yaml.Node) (matcher, error) {
 	name, mods, _ := strings.Cut(key, "|")
 	f := &fieldMatch{field: name}
 	kind, cased, encode := "", false, ""
@@ -226,7 +233,7 @@ func compileField(key string, n *yaml.Node) (matcher, error) {
 		if v.Kind != yaml.ScalarNode {
 			return nil, fmt.Errorf("line %d: a value is no text", v.Line)
 		}
-		tests, err := compileValue(v, kind, cased, encode)
+		tests, err := c.value(v, kind, cased, encode)
 		if err != nil {
 			return nil, fmt.Errorf("line %d: %w", v.Line, err)
 		}
@@ -235,11 +242,11 @@ func compileField(key string, n *yaml.Node) (matcher, error) {
 	return f, nil
 }
 
-func compileValue(v *yaml.Node, kind string, cased bool, encode string) (test, error) {
+func (c compiler) value(v *yaml.Node, kind string, cased bool, encode string) (test, error) {
 	value := v.Value
 	switch base, flags, _ := strings.Cut(kind, "|"); base {
 	case "re":
-		return compileRegexp(value, flags)
+		return c.regexp(value, flags)
 	case "cidr":
 		p, err := netip.ParsePrefix(value)
 		if err != nil {
@@ -268,47 +275,60 @@ func compileValue(v *yaml.Node, kind string, cased bool, encode string) (test, e
 	return compileText(value, kind, cased)
 }
 
-func compileRegexp(value, flags string) (test, error) {
+func (c compiler) regexp(value, flags string) (test, error) {
 	if flags != "" {
 		value = "(?" + strings.ReplaceAll(flags, "|", "") + ")" + value
 	}
-	return find(value)
+	if !c.tested {
+		if _, err := syntax.Parse(value, syntax.Perl); err != nil {
+			return nil, err
+		}
+	}
+	return find(value), nil
 }
 
-// pattern is a regular expression that is compiled when the first text has one of
-// its literals: most of a set never are, and compiling costs more than a small disk's files.
+// pattern is a regular expression that is parsed when the first text is held against it, and
+// compiled when the first text has one of its literals: most of a set never are, and
+// both cost more than a small disk's files.
 type pattern struct {
-	hints []string
-	once  sync.Once
 	text  string
+	parse sync.Once
+	hints []string // nil: any text may match
+	once  sync.Once
 	re    *regexp.Regexp
+}
+
+// may says whether a text has one of the pattern's literals.
+func (p *pattern) may(v *given) bool {
+	p.parse.Do(func() {
+		if parsed, err := syntax.Parse(p.text, syntax.Perl); err == nil { // as it is: see compiler
+			p.hints = literals(parsed)
+		}
+	})
+	return p.hints == nil || hasAny(v.lower(), p.hints)
 }
 
 // patterns are those that were given, since rules use one for several fields.
 var patterns sync.Map // by text
 
-// find looks for a pattern in texts that have one of its literals.
-func find(text string) (test, error) {
+// find looks for a pattern in texts that have one of its literals. The pattern must be right.
+func find(text string) test {
 	known, ok := patterns.Load(text)
 	if !ok {
-		parsed, err := syntax.Parse(text, syntax.Perl)
-		if err != nil {
-			return nil, err
-		}
-		known, _ = patterns.LoadOrStore(text, &pattern{text: text, hints: literals(parsed)})
+		known, _ = patterns.LoadOrStore(text, &pattern{text: text})
 	}
 	p := known.(*pattern)
 	return func(v *given) (string, bool) {
-		if p.hints != nil && !hasAny(v.lower(), p.hints) {
+		if !p.may(v) {
 			return "", false
 		}
-		p.once.Do(func() { p.re = regexp.MustCompile(p.text) }) // it was parsed
+		p.once.Do(func() { p.re = regexp.MustCompile(p.text) })
 		at := p.re.FindStringIndex(v.s)
 		if at == nil {
 			return "", false
 		}
 		return around(v.s, at[0], at[1]), true
-	}, nil
+	}
 }
 
 func compare(op string, n float64) test {
@@ -361,7 +381,7 @@ func offsets(value string) test {
 func compileText(value, kind string, cased bool) (test, error) {
 	literal, wild := unescape(value)
 	if wild {
-		return find(wildcards(value, kind, cased))
+		return find(wildcards(value, kind, cased)), nil
 	}
 	fold := func(v *given) string { return v.s }
 	if !cased {

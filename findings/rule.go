@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -97,19 +98,26 @@ type Set struct {
 //go:embed rules/*.yaml
 var embedded embed.FS
 
-// Default returns lagan's own rules.
+// Default returns lagan's own rules. Their files are decoded beside each other:
+// that takes most of a short command's time.
 func Default() (*Set, error) {
-	s := &Set{}
 	names, err := fs.Glob(embedded, "rules/*.yaml")
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range names {
+	files := make([]documents, len(names))
+	var wait sync.WaitGroup
+	for i, name := range names {
 		b, err := embedded.ReadFile(name)
 		if err != nil {
 			return nil, err
 		}
-		if err := s.load(name, b, true); err != nil {
+		wait.Go(func() { files[i] = decode(b, true) })
+	}
+	wait.Wait()
+	s := &Set{}
+	for i, name := range names {
+		if err := s.load(name, files[i]); err != nil {
 			return nil, err
 		}
 	}
@@ -122,28 +130,48 @@ const maxRules = 20_000
 // Load adds the analyst's rules: a file of one or more YAML documents. A rule
 // that can't be read, or could never match, is an error that names it; the
 // other rules are added all the same.
-func (s *Set) Load(name string, b []byte) error { return s.load(name, b, false) }
+func (s *Set) Load(name string, b []byte) error { return s.load(name, decode(b, false)) }
 
-func (s *Set) load(name string, b []byte, own bool) error {
-	d := yaml.NewDecoder(bytes.NewReader(b))
-	var errs []error
-	for i := 1; ; i++ {
+// documents are the rules of a file, in order. An error is that of a document; the last
+// may be one after which the rest can't be told apart.
+type documents struct {
+	rules []*Rule
+	errs  []error
+	end   error
+}
+
+func decode(b []byte, own bool) documents {
+	var out documents
+	for d := yaml.NewDecoder(bytes.NewReader(b)); ; {
 		r := &Rule{Own: own}
 		err := d.Decode(r)
 		if errors.Is(err, io.EOF) {
-			return errors.Join(errs...)
+			return out
 		}
 		var types *yaml.TypeError
 		if err != nil && !errors.As(err, &types) {
-			return errors.Join(append(errs, fmt.Errorf("rules %s: %w", name, err))...)
+			out.end = err
+			return out
 		}
+		out.rules, out.errs = append(out.rules, r), append(out.errs, err)
+	}
+}
+
+func (s *Set) load(name string, d documents) error {
+	var errs []error
+	for i, r := range d.rules {
+		err := d.errs[i]
 		if err == nil {
 			err = s.add(r)
 		}
 		if err != nil {
-			errs = append(errs, fmt.Errorf("rules %s: document %d (%s): %w", name, i, firstOf(r.ID, r.Title), err))
+			errs = append(errs, fmt.Errorf("rules %s: document %d (%s): %w", name, i+1, firstOf(r.ID, r.Title), err))
 		}
 	}
+	if d.end != nil {
+		errs = append(errs, fmt.Errorf("rules %s: %w", name, d.end))
+	}
+	return errors.Join(errs...)
 }
 
 func firstOf(s ...string) string {
@@ -220,7 +248,7 @@ func (r *Rule) compile() error {
 		case "timeframe":
 			return errors.New("timeframe is not supported")
 		}
-		m, err := compileSelection(&n)
+		m, err := compiler{tested: r.Own}.selection(&n)
 		if err != nil {
 			return fmt.Errorf("selection %s: %w", name, err)
 		}

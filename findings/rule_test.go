@@ -3,6 +3,7 @@ package findings
 import (
 	"fmt"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -24,6 +25,36 @@ func TestDefault(t *testing.T) {
 			if s.Rule(u) == nil {
 				t.Errorf("%s gives way to %s, which is no rule", r.ID, u)
 			}
+		}
+	}
+}
+
+// TestPatterns compiles every pattern of lagan's own rules, which loading them leaves for later.
+func TestPatterns(t *testing.T) {
+	if _, err := Default(); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	patterns.Range(func(text, _ any) bool {
+		if _, err := regexp.Compile(text.(string)); err != nil {
+			t.Error(err)
+		}
+		n++
+		return true
+	})
+	if n < 150 {
+		t.Errorf("%d patterns", n)
+	}
+	if err := new(Set).Load("x", []byte("title: x\nid: x\nlogsource: {product: lagan, category: file}\ndetection: {a: {path|re: '('}, condition: a}\n")); err == nil {
+		t.Error("a wrong pattern of the analyst's is taken")
+	}
+}
+
+func BenchmarkDefault(b *testing.B) {
+	for b.Loop() {
+		patterns.Clear()
+		if _, err := Default(); err != nil {
+			b.Fatal(err)
 		}
 	}
 }
