@@ -14,7 +14,7 @@ import (
 // documents are the pages whose transcripts are run: blocks marked console, in
 // which a line "$ lagan ..." is followed by what it prints. A line "..." stands for any
 // lines. go test -update writes what is printed into them.
-var documents = []string{"tutorial.md", "coming-from.md", "../README.md"}
+var documents = []string{"tutorial.md", "coming-from.md", "findings.md", "../README.md"}
 
 // shownLines is how much of an output -update keeps.
 const shownLines = 14
@@ -42,6 +42,7 @@ func TestDocuments(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			writeBlocks(t, string(b))
 			page, commands := runPage(t, string(b), "$ lagan ")
 			if commands < 3 {
 				t.Errorf("only %d commands were run", commands)
@@ -52,6 +53,25 @@ func TestDocuments(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// writeBlocks writes the blocks of a page that name a file after their language, for its
+// commands to read.
+func writeBlocks(t *testing.T, page string) {
+	file, content := "", ""
+	for line := range strings.Lines(page) {
+		switch fence, ok := strings.CutPrefix(line, "```"); {
+		case ok && file != "":
+			if err := os.WriteFile(file, []byte(content), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			file, content = "", ""
+		case ok:
+			_, file, _ = strings.Cut(strings.TrimSpace(fence), " ")
+		case file != "":
+			content += line
+		}
 	}
 }
 
