@@ -113,10 +113,18 @@ func (f *finder) removed() error {
 		if e.Time.IsZero() {
 			e.Time, e.TimeOf = r.LastSeen, "seen last"
 		}
-		e.Value = fmt.Sprintf("%s, %d traces, sure: %s", firstOf(r.ID, r.Name), len(r.Traces), r.Sure)
+		e.Value = fmt.Sprintf("%d traces, sure: %s", len(r.Traces), r.Sure)
+		if r.ID != "" && r.ID != r.DisplayName() {
+			e.Value = r.ID + ", " + e.Value
+		}
 		if r.Container != nil {
 			e.Container.Image = r.Container.Image
-			e.Value += "; image " + r.Container.Image + "; command " + strings.Join(r.Container.Command, " ")
+			if r.Container.Image != "" {
+				e.Value += "; image " + r.Container.Image
+			}
+			if len(r.Container.Command) > 0 {
+				e.Value += "; command " + strings.Join(r.Container.Command, " ")
+			}
 		}
 		f.computed("container-gone", e)
 	}
