@@ -14,7 +14,7 @@ import (
 
 // The calls of a trace, as strace writes them.
 var (
-	openCall = regexp.MustCompile(`open(?:at2?)?\((?:AT_FDCWD|\d+), "([^"]*)", (?:\{flags=)?([A-Z_|]+)`)
+	openCall = regexp.MustCompile(`open(?:at2?)?\((?:(?:AT_FDCWD|\d+)(?:<([^>]*)>)?, )?"([^"]*)", (?:\{flags=)?([A-Z_|]+)`)
 	network  = regexp.MustCompile(`\b(socket|socketpair|connect|bind|listen|accept4?|sendto|sendmsg|recvfrom|recvmsg)\(`)
 	execCall = regexp.MustCompile(`\bexecve(at)?\(`)
 	changes  = regexp.MustCompile(`\b(?:unlink|unlinkat|rename|renameat2?|mkdir|mkdirat|link|linkat|symlink|symlinkat|chmod|fchmodat2?|chown|lchown|fchownat|truncate|utimensat|setxattr)\(.*`)
@@ -24,7 +24,7 @@ var (
 // and what the confinement asks of the kernel.
 var ofRuntime = []string{"/sys/kernel/mm/transparent_hugepage/", "/sys/fs/cgroup/", "/proc/self/", "/proc/sys/", "/etc/localtime", "/usr/share/zoneinfo/", "/dev/null"}
 
-// TestSystemCalls follows a timeline call by call: the evidence is opened for
+// TestSystemCalls follows every command call by call: the evidence is opened for
 // reading alone, nothing is started, nothing is sent, and nothing is opened or
 // changed but evidence, output, spool and what Go's runtime looks at.
 func TestSystemCalls(t *testing.T) {
@@ -41,20 +41,30 @@ func TestSystemCalls(t *testing.T) {
 	if b, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("building: %v: %s", err, b)
 	}
-	for name, disk := range map[string]string{"raw": fixtures.Disk(t, "docker-ext4"), "packed": fixtures.Path("podman-ext4.img.zst")} {
-		t.Run(name, func(t *testing.T) {
-			cmd := exec.Command("strace", "-f", "-qq", "-s", "4096", "-e", "trace=%file,%network,%process", "-o", trace, program, "timeline", disk, "-o", filepath.Join(out, "t.jsonl"), "--temp", spool)
-			if b, err := cmd.CombinedOutput(); err != nil {
-				if strings.Contains(string(b), "ptrace") {
-					t.Skipf("no process can be traced here: %s", b)
-				}
+	raw, packed := fixtures.Disk(t, "docker-ext4"), fixtures.Path("podman-ext4.img.zst")
+	file := filepath.Join(out, "file")
+	for _, args := range [][]string{
+		{"timeline", raw, "-o", file}, {"timeline", packed, "-o", file},
+		{"info", raw}, {"containers", raw}, {"images", raw}, {"pods", raw}, {"snapshots", raw}, {"contents", raw}, {"volumes", raw}, {"networks", raw}, {"namespaces", raw}, {"tasks", raw},
+		{"inspect", raw, "tomcat-prod"}, {"history", raw, "tomcat:8.5.19"}, {"ls", raw, "@node", "-R"}, {"cat", raw, "tomcat-prod", "/etc/passwd"}, {"find", raw, "@node", "-name", "*.jsp"},
+		{"diff", raw, "tomcat-prod"}, {"logs", raw, "tomcat-prod"}, {"verify", raw}, {"recover", raw}, {"findings", raw}, {"which", raw, "/var/lib/docker"},
+		{"report", raw, "-o", file}, {"export", raw, "tomcat-prod", "-o", file}, {"export", raw, "tomcat-prod", "--format", "dir", "-o", filepath.Join(out, "dir")},
+		{"bundle", raw, "tomcat-prod", "-o", filepath.Join(out, "bundle")},
+	} {
+		t.Run(strings.Join(append(args[:1:1], args[2:]...), " "), func(t *testing.T) {
+			cmd := exec.Command("strace", append([]string{"-f", "-qq", "-y", "-s", "4096", "-e", "trace=%file,%network,%process", "-o", trace, program}, append(args, "--temp", spool)...)...)
+			b, err := cmd.CombinedOutput()
+			if strings.Contains(string(b), "ptrace") {
+				t.Skipf("no process can be traced here: %s", b)
+			}
+			if code := cmd.ProcessState.ExitCode(); code != exitOK && code != exitPartial {
 				t.Fatalf("%v: %s", err, b)
 			}
-			b, err := os.ReadFile(trace)
+			b, err = os.ReadFile(trace)
 			if err != nil {
 				t.Fatal(err)
 			}
-			checkTrace(t, string(b), disk, []string{spool, out})
+			checkTrace(t, string(b), args[1], []string{spool, out})
 		})
 	}
 }
@@ -77,14 +87,17 @@ func checkTrace(t *testing.T, trace, disk string, writable []string) {
 		if m == nil || refused {
 			continue
 		}
-		path, writes := m[1], strings.Contains(m[2], "O_WRONLY") || strings.Contains(m[2], "O_RDWR") || strings.Contains(m[2], "O_CREAT")
+		path, writes := m[2], strings.Contains(m[3], "O_WRONLY") || strings.Contains(m[3], "O_RDWR") || strings.Contains(m[3], "O_CREAT")
+		if !filepath.IsAbs(path) { // from an open folder
+			path = filepath.Join(m[1], path)
+		}
 		switch {
 		case path == disk:
 			opened = true
 			if writes {
 				t.Errorf("the evidence was opened for writing: %s", line)
 			}
-		case strings.Contains(m[2], "O_PATH") && !writes: // a rule of Landlock: the file isn't opened
+		case strings.Contains(m[3], "O_PATH") && !writes: // a rule of Landlock: the file isn't opened
 		case below(path, writable):
 		case (path == filepath.Dir(disk) || below(path, ofRuntime)) && !writes: // the folder: what else the evidence may be made of
 		default:
@@ -99,7 +112,7 @@ func checkTrace(t *testing.T, trace, disk string, writable []string) {
 // below says whether text names something in one of the folders.
 func below(text string, dirs []string) bool {
 	for _, d := range dirs {
-		if strings.HasPrefix(text, d) || strings.Contains(text, `"`+d) {
+		if strings.HasPrefix(text, d) || strings.Contains(text, `"`+d) || strings.Contains(text, "<"+d) {
 			return true
 		}
 	}
