@@ -237,6 +237,7 @@ type Tree struct {
 	Container *Container // nil unless it is one
 	Image     *Image
 	layers    []layerName
+	upper     evidence.FS // what a removed container wrote, as far as it comes back; nil: its folder is there
 }
 
 // FindTree returns the tree that spec means: a container (see FindContainer),

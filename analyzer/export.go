@@ -109,6 +109,10 @@ func (n *Node) exported(t *Tree, o ExportOptions) (export.Source, error) {
 	if t.Container.Rootfs.Kind == runtimes.RootfsBind || t.Container.Rootfs.Upper.Dir == "" {
 		return s, nil // one folder with nothing below it: all of it is the container's
 	}
+	if t.upper != nil {
+		s.Upper = t.upper
+		return s, nil
+	}
 	if s.Upper, _, err = n.layerPlace(t.Container.store, t.Container.Rootfs.Upper, t.Container.Rootfs); err != nil {
 		return s, fmt.Errorf("upper layer of %s: %w", t.Name, err)
 	}

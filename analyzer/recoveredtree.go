@@ -62,6 +62,11 @@ func recoveredTreeOf(files []*RecoveredFile, wanted func(*RecoveredFile) bool) *
 		}
 		t.add(evidence.Split(strings.ReplaceAll(path, "\x00", "?")), f)
 	}
+	for _, f := range files {
+		if f.Info.Type == evidence.TypeDir && f.Path != "" {
+			t.describe(evidence.Split(f.Path), f)
+		}
+	}
 	return &Tree{FS: t, Name: "@deleted"}
 }
 
@@ -74,6 +79,7 @@ type recoveredTree struct {
 type recoveredNode struct {
 	ino      evidence.Ino
 	file     *RecoveredFile // nil: a folder
+	was      *RecoveredFile // of a folder: what is known of it, nil nothing
 	children map[string]*recoveredNode
 	names    []string
 }
@@ -118,6 +124,20 @@ func (t *recoveredTree) add(elements []string, f *RecoveredFile) {
 	}
 }
 
+// describe gives a folder that deleted files lay in the mode, owner and times that
+// are left of it, the newest.
+func (t *recoveredTree) describe(elements []string, f *RecoveredFile) {
+	at := t.root
+	for _, e := range elements {
+		if at = at.children[e]; at == nil || at.file != nil {
+			return
+		}
+	}
+	if at.was == nil || f.Info.Ctime.After(at.was.Info.Ctime) {
+		at.was = f
+	}
+}
+
 func (t *recoveredTree) node(ino evidence.Ino) (*recoveredNode, error) {
 	if ino == 0 || int(ino) > len(t.nodes) {
 		return nil, fmt.Errorf("inode %d: %w", ino, fs.ErrNotExist)
@@ -133,6 +153,11 @@ func (t *recoveredTree) Stat(ino evidence.Ino) (evidence.Info, error) {
 	n, err := t.node(ino)
 	if err != nil {
 		return evidence.Info{}, err
+	}
+	if n.file == nil && n.was != nil {
+		info := n.was.Info
+		info.Nlink = 1
+		return info, nil
 	}
 	if n.file == nil {
 		return evidence.Info{Inode: uint64(ino), Type: evidence.TypeDir, Perm: 0o700, Nlink: 1}, nil

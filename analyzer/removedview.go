@@ -31,9 +31,9 @@ func (n *Node) removedView(c *Container) (*Tree, error) {
 	}
 	var inside []*RecoveredFile
 	for _, f := range files {
-		if rest, ok := strings.CutPrefix(f.Path, strings.TrimSuffix(dir, "/")+"/"); ok && (f.Content != nil || f.Target != "" || whiteout(f)) {
+		if rest, ok := strings.CutPrefix(f.Path+"/", strings.TrimSuffix(dir, "/")+"/"); ok && (f.Content != nil || f.Target != "" || whiteout(f) || f.Info.Type == evidence.TypeDir) {
 			one := *f
-			one.Path = "/" + rest
+			one.Path = "/" + strings.TrimSuffix(rest, "/")
 			inside = append(inside, &one)
 		}
 	}
@@ -57,7 +57,7 @@ func (n *Node) removedView(c *Container) (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Tree{FS: merged, Name: c.DisplayName(), Container: c, layers: names}, nil
+	return &Tree{FS: merged, Name: c.DisplayName(), Container: c, layers: names, upper: upper.FS}, nil
 }
 
 // whiteout says whether a deleted file hid one of the layers below: overlayfs marks

@@ -105,6 +105,9 @@ func (n *Node) upperTree(t *Tree) (*Tree, error) {
 	if r.Kind == runtimes.RootfsBind || r.Upper.Dir == "" {
 		return t, nil
 	}
+	if t.upper != nil {
+		return &Tree{FS: t.upper, Name: t.Name, Container: t.Container}, nil
+	}
 	fsys, ino, err := n.layerPlace(t.Container.store, r.Upper, r)
 	if err != nil {
 		return nil, fmt.Errorf("upper layer of %s: %w", t.Name, err)
