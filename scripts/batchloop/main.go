@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command batchloop ends `lagan batch`, or another command that writes, in every way that a process ends, at
 // random moments, and checks that what it leaves is whole or absent, and that the
 // next run ends as one that was never disturbed: kill -9, Ctrl-C, and (as root)

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Bignode writes the data roots of a node with very many containers and images,
 // of the shape that containerd and dockerd give them, without the layers' files or with some:
 //

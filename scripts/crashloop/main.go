@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command crashloop compares the reader's replay of a journal with the kernel's,
 // over and over: it makes a filesystem on an image full of 0xAA, mounts it,
 // keeps several writers busy, and at a random moment copies the image in an

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command tamper checks that `lagan verify` finds what an attacker with a node's
 // disk changes in an image's layers: it has the kernel make one change at a time
 // in copies of a raw disk image, and takes exactly that path or object to be named.

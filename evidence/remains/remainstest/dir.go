@@ -14,8 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"lagan/evidence"
 )
 
@@ -77,7 +75,7 @@ func (d *Dir) holes(name string) {
 func (d *Dir) times(name string, t time.Time) { d.must(os.Chtimes(d.at(name), t, t)) }
 func (d *Dir) link(name, other string)        { d.must(os.Link(d.at(name), d.at(other))) }
 func (d *Dir) mkdir(name string)              { d.must(os.MkdirAll(d.at(name), 0o755)) }
-func (d *Dir) fifo(name string)               { d.must(unix.Mkfifo(d.at(name), 0o600)) }
+func (d *Dir) fifo(name string)               { d.must(mkfifo(d.at(name))) }
 func (d *Dir) symlink(name, target string)    { d.must(os.Symlink(target, d.at(name))) }
 func (d *Dir) removeName(name string)         { d.must(os.Remove(d.at(name))); d.Sync() }
 func (d *Dir) names(beginning string) []string {
@@ -141,7 +139,7 @@ func (d *Dir) Sync() {
 	f, err := os.Open(d.dir)
 	d.must(err)
 	defer f.Close()
-	d.must(unix.Syncfs(int(f.Fd())))
+	d.must(syncfs(f.Fd()))
 }
 
 // Check compares what a filesystem brings back with what was deleted: nothing
