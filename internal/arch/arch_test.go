@@ -19,7 +19,9 @@ var ranks = []struct {
 	{"internal/confine", nil},
 	{"internal/isolate", nil},
 	{"internal/piece", []string{"evidence"}},
-	{"internal/needs", nil}, // for tests alone
+	{"internal/jsonscan", nil},
+	{"internal/jsonscan/scantest", []string{"internal/jsonscan"}}, // for tests alone
+	{"internal/needs", nil},                                       // for tests alone
 	{"internal/arch", nil},
 	{"internal/sqlite", []string{"evidence"}},
 	{"evidence", nil},
@@ -36,13 +38,14 @@ var ranks = []struct {
 	{"evidence/volume/...", []string{"evidence", "internal/piece", "internal/bin"}},
 	{"evidence/...", []string{"evidence", "internal/bin"}},
 	{"runtimes", nil},
-	{"runtimes/containerd", []string{"evidence", "runtimes", "runtimes/boltdb", "runtimes/kubernetes", "runtimes/oci", "runtimes/internal/...", "internal/bin"}},
-	{"runtimes/docker", []string{"evidence", "runtimes", "runtimes/boltdb", "runtimes/kubernetes", "runtimes/oci", "runtimes/internal/...", "internal/bin"}},
+	{"runtimes/containerd", []string{"evidence", "runtimes", "runtimes/boltdb", "runtimes/kubernetes", "runtimes/oci", "runtimes/internal/...", "internal/bin", "internal/jsonscan"}},
+	{"runtimes/docker", []string{"evidence", "runtimes", "runtimes/boltdb", "runtimes/kubernetes", "runtimes/oci", "runtimes/internal/...", "internal/bin", "internal/jsonscan"}},
 	{"runtimes/storage", []string{"evidence", "runtimes", "runtimes/boltdb", "internal/sqlite", "runtimes/kubernetes", "runtimes/oci", "runtimes/internal/...", "internal/bin"}},
 	{"runtimes/kubernetes", []string{"evidence", "runtimes", "runtimes/internal/...", "internal/bin"}},
 	{"runtimes/internal/treetest", []string{"..."}}, // opens fixtures, for tests alone
 	{"runtimes/buildkit", []string{"evidence", "runtimes", "runtimes/containerd", "runtimes/internal/..."}},
 	{"runtimes/internal/builds", []string{"evidence", "runtimes", "runtimes/boltdb", "runtimes/oci", "runtimes/internal/..."}},
+	{"runtimes/oci", []string{"evidence", "runtimes", "internal/jsonscan"}},
 	{"runtimes/...", []string{"evidence", "runtimes", "runtimes/oci", "runtimes/internal/...", "internal/bin"}},
 	{"layers", []string{"evidence", "internal/bin"}},
 	{"overlay", []string{"evidence", "internal/bin"}},

@@ -57,52 +57,68 @@ type configV2 struct {
 	Image   string // image id
 	Driver  string
 	LogPath string
-	State   struct {
-		Running           bool
-		Paused            bool
-		Restarting        bool
-		OOMKilled         bool
-		RemovalInProgress bool
-		Dead              bool
-		Pid               int
-		ExitCode          int
-		Error             string
-		StartedAt         string
-		FinishedAt        string
-	}
+	State   stateJSON
 	// Before Docker 1.10: mounts by destination, and which may be written to.
 	Volumes   map[string]string
 	VolumesRW map[string]bool
-	Config    struct {
-		Hostname     string
-		Env          []string
-		Image        string
-		Labels       map[string]string
-		ExposedPorts map[string]struct{}
-	}
+	Config    configJSON
 	// ImageManifest is there where containerd keeps the images.
-	ImageManifest *struct {
-		Digest string `json:"digest"`
-	}
-	NetworkSettings struct {
-		IPAddress string                   // before Docker 1.9, which knew one network
-		Ports     map[string][]portBinding // of a container that runs
-		Networks  map[string]*struct {
-			IPAddress         string
-			GlobalIPv6Address string
-		}
-	}
-	RestartCount int
-	MountPoints  map[string]*struct {
-		Type        string
-		Name        string
-		Source      string
-		Destination string
-		RW          bool
-		Driver      string
-		Relabel     string
-		Propagation string
-	}
+	ImageManifest   *manifestJSON
+	NetworkSettings attachedJSON
+	RestartCount    int
+	MountPoints     map[string]*mountJSON
+}
+
+type manifestJSON struct {
+	Digest string `json:"digest"`
+}
+
+// stateJSON is daemon/container/state.go.
+type stateJSON struct {
+	Running           bool
+	Paused            bool
+	Restarting        bool
+	OOMKilled         bool
+	RemovalInProgress bool
+	Dead              bool
+	Pid               int
+	ExitCode          int
+	Error             string
+	StartedAt         string
+	FinishedAt        string
+}
+
+// configJSON is what was asked of the container: api/types/container/config.go.
+type configJSON struct {
+	Hostname     string
+	Env          []string
+	Image        string
+	Labels       map[string]string
+	ExposedPorts map[string]struct{}
+}
+
+// attachedJSON is daemon/network/settings.go.
+type attachedJSON struct {
+	IPAddress string                   // before Docker 1.9, which knew one network
+	Ports     map[string][]portBinding // of a container that runs
+	Networks  map[string]*addressJSON
+}
+
+type addressJSON struct {
+	IPAddress         string
+	GlobalIPv6Address string
+}
+
+// mountJSON is volume/mounts/mounts.go.
+type mountJSON struct {
+	Type        string
+	Name        string
+	Source      string
+	Destination string
+	RW          bool
+	Driver      string
+	Relabel     string
+	Propagation string
 }
 
 // hostConfigJSON is what is read of hostconfig.json: api/types/container/hostconfig.go.

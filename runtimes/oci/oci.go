@@ -12,17 +12,32 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"lagan/evidence"
+	"lagan/internal/jsonscan"
 	"lagan/runtimes"
 )
 
-// Decode decodes JSON into v. Where a member is of the wrong type, v holds the
-// others and the error is evidence.ErrCorrupt, as for all that isn't JSON.
+// Scanned is a document that is read without reflection where nothing is unusual
+// in it: as encoding/json reads it, of which the tests make sure.
+type Scanned interface {
+	// Scan reads the document into a value that is empty.
+	Scan(s *jsonscan.Scanner)
+	// Reset empties the value.
+	Reset()
+}
+
+// Decode decodes JSON into v, which is empty. Where a member is of the wrong type, v
+// holds the others and the error is evidence.ErrCorrupt, as for all that isn't JSON.
 func Decode(raw []byte, v any) error {
+	if quick, ok := v.(Scanned); ok {
+		if jsonscan.Read(raw, quick.Scan) {
+			return nil
+		}
+		quick.Reset()
+	}
 	err := json.Unmarshal(raw, v)
 	if err == nil {
 		return nil
@@ -142,82 +157,4 @@ func IsHex64(s string) bool {
 		return false
 	}
 	return !strings.ContainsFunc(s, func(r rune) bool { return (r < '0' || r > '9') && (r < 'a' || r > 'f') })
-}
-
-// spec is what is read of a container's specification: runtime-spec specs-go/config.go.
-type spec struct {
-	Process struct {
-		Args         []string `json:"args"`
-		Env          []string `json:"env"`
-		Capabilities struct {
-			Bounding []string `json:"bounding"`
-		} `json:"capabilities"`
-	} `json:"process"`
-	Hostname    string            `json:"hostname"`
-	Annotations map[string]string `json:"annotations"`
-	Mounts      []struct {
-		Destination string   `json:"destination"`
-		Type        string   `json:"type"`
-		Source      string   `json:"source"`
-		Options     []string `json:"options"`
-	} `json:"mounts"`
-	Linux *struct {
-		MaskedPaths []string        `json:"maskedPaths"`
-		Seccomp     json.RawMessage `json:"seccomp"`
-		Namespaces  []struct {
-			Type string `json:"type"`
-		} `json:"namespaces"`
-	} `json:"linux"`
-	// Sections of other platforms, any of which stands in place of linux.
-	Windows, Solaris, VM, ZOS, FreeBSD json.RawMessage
-}
-
-// Specify fills in what a container's specification tells of it: command,
-// environment, host name, annotations, mounts, privileges. The document is kept
-// whole as Spec. One without a linux section, or another platform's in its place,
-// has lost what the runtimes put into it, which is said; what is left is read.
-func Specify(c *runtimes.Container, raw []byte) error {
-	var s spec
-	var err error
-	c.Spec, err = Document(raw, &s)
-	c.Command = s.Process.Args
-	c.Env = s.Process.Env
-	c.Hostname = s.Hostname
-	c.Annotations = s.Annotations
-	for _, m := range s.Mounts {
-		if kernelMount(m.Type, m.Destination) {
-			continue
-		}
-		c.Mounts = append(c.Mounts, runtimes.Mount{
-			Type: m.Type, Source: m.Source, Destination: m.Destination,
-			ReadOnly: slices.Contains(m.Options, "ro"), Options: strings.Join(m.Options, ","),
-		})
-	}
-	if s.Linux == nil {
-		if err == nil && s.Windows == nil && s.Solaris == nil && s.VM == nil && s.ZOS == nil && s.FreeBSD == nil {
-			err = fmt.Errorf("no linux section: namespaces and privileges aren't known: %w", evidence.ErrCorrupt)
-		}
-		return err
-	}
-	own := false
-	for _, ns := range s.Linux.Namespaces {
-		own = own || ns.Type == "network"
-	}
-	c.HostNetwork = len(s.Linux.Namespaces) > 0 && !own
-	// What --privileged makes of a specification: every capability, and nothing masked.
-	caps := s.Process.Capabilities.Bounding
-	c.Privileged = len(s.Linux.MaskedPaths) == 0 && slices.Contains(caps, "CAP_SYS_ADMIN") &&
-		slices.Contains(caps, "CAP_SYS_MODULE") && slices.Contains(caps, "CAP_SYS_RAWIO")
-	return err
-}
-
-// kernelMount says whether a mount is one of those that every container has and that hold nothing of a disk.
-func kernelMount(typ, destination string) bool {
-	switch typ {
-	case "proc", "sysfs", "devpts", "mqueue", "cgroup", "cgroup2":
-		return true
-	case "tmpfs":
-		return destination == "/dev" || destination == "/dev/shm" || destination == "/run"
-	}
-	return false
 }
