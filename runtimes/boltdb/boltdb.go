@@ -29,7 +29,7 @@ import (
 
 // DB is the tree of one transaction. Its methods may be called from several goroutines.
 type DB struct {
-	r      io.ReaderAt
+	r      *blocks
 	size   int64
 	meta   Meta
 	others []Meta
@@ -63,14 +63,14 @@ func Open(r io.ReaderAt, size int64, warn func(error)) (*DB, error) {
 	if warn == nil {
 		warn = func(error) {}
 	}
-	r = &blocks{r: r, size: size}
-	metas, err := readMetas(r, size, warn)
+	kept := newBlocks(r, size)
+	metas, err := readMetas(kept, size, warn)
 	if err != nil {
 		return nil, err
 	}
 	var best *DB
 	for _, m := range metas {
-		db := newDB(r, size, m)
+		db := newDB(kept, size, m)
 		if best == nil || db.faults < best.faults {
 			best = db
 		}
@@ -95,7 +95,7 @@ func Open(r io.ReaderAt, size int64, warn func(error)) (*DB, error) {
 	return best, nil
 }
 
-func newDB(r io.ReaderAt, size int64, m Meta) *DB {
+func newDB(r *blocks, size int64, m Meta) *DB {
 	db := &DB{r: r, size: size, meta: m, refs: make(map[uint64]ref)}
 	db.verify()
 	return db

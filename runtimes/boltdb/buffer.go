@@ -7,19 +7,23 @@ import (
 
 // A tree's pages lie near each other where they were written together, and each
 // read of a file of the evidence costs a search of its extents and a call of the
-// system: blocks of several pages are read at once and kept.
+// system: blocks of several pages are read at once and kept. A file is read three
+// times (its structure, what is shared, the records), so that all of one that is
+// no larger than what is kept is read once.
 const (
-	blockSize  = 64 << 10
-	blockSlots = 64 // by the block's number: 4 MiB
+	blockSize  = 128 << 10
+	wholeSlots = 512 // a file of 64 MiB, of which it takes what is read of it
+	blockSlots = 32  // by the block's number: 4 MiB of a larger one
 )
 
 // blocks reads through a cache of blocks.
 type blocks struct {
-	r    io.ReaderAt
-	size int64
+	r     io.ReaderAt
+	size  int64
+	whole bool // all of it is kept that was read
 
 	mu   sync.Mutex
-	kept [blockSlots]block
+	kept []block
 }
 
 type block struct {
@@ -27,30 +31,55 @@ type block struct {
 	data   []byte
 }
 
+func newBlocks(r io.ReaderAt, size int64) *blocks {
+	slots := max(size, 0)/blockSize + 1
+	whole := slots <= wholeSlots
+	if !whole {
+		slots = blockSlots
+	}
+	return &blocks{r: r, size: size, whole: whole, kept: make([]block, slots)}
+}
+
+// bytes returns bytes that are not to be changed: those that are kept, where they
+// are kept for good, else a copy.
+func (b *blocks) bytes(off, n int64) ([]byte, error) {
+	if b.whole {
+		if data := b.view(off, n); data != nil {
+			return data, nil
+		}
+	}
+	p := make([]byte, n)
+	return p, readFull(b, p, off)
+}
+
 // ReadAt implements io.ReaderAt. What isn't in one block, and what can't be read
 // as part of one, is read as it is.
 func (b *blocks) ReadAt(p []byte, off int64) (int, error) {
+	if data := b.view(off, int64(len(p))); data != nil {
+		return copy(p, data), nil
+	}
+	return b.r.ReadAt(p, off)
+}
+
+// view returns bytes as they are kept; nil where they aren't in one block.
+func (b *blocks) view(off, n int64) []byte {
 	number := off / blockSize
 	at := off - number*blockSize
-	if off < 0 || at+int64(len(p)) > blockSize {
-		return b.r.ReadAt(p, off)
+	if off < 0 || n <= 0 || n > blockSize-at {
+		return nil
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	k := &b.kept[number%blockSlots]
+	k := &b.kept[number%int64(len(b.kept))]
 	if k.number != number+1 {
-		if k.data == nil {
-			k.data = make([]byte, 0, min(blockSize, b.size))
+		data := make([]byte, min(blockSize, max(b.size-number*blockSize, 0)))
+		if got, err := b.r.ReadAt(data, number*blockSize); got < len(data) || err != nil && err != io.EOF {
+			return nil
 		}
-		whole := k.data[:min(blockSize, max(b.size-number*blockSize, 0), int64(cap(k.data)))]
-		if n, err := b.r.ReadAt(whole, number*blockSize); n < len(whole) || err != nil && err != io.EOF {
-			k.number = 0
-			return b.r.ReadAt(p, off)
-		}
-		k.number, k.data = number+1, whole
+		k.number, k.data = number+1, data
 	}
-	if at+int64(len(p)) > int64(len(k.data)) {
-		return b.r.ReadAt(p, off)
+	if at+n > int64(len(k.data)) {
+		return nil
 	}
-	return copy(p, k.data[at:]), nil
+	return k.data[at : at+n : at+n]
 }

@@ -49,8 +49,8 @@ func (db *DB) readPage(id uint64) (*page, error) {
 	if off+pageHeaderSize > db.size {
 		return nil, fmt.Errorf("page %d at offset %#x is past the end of the file: %w", id, off, evidence.ErrCorrupt)
 	}
-	b := make([]byte, min(ps, db.size-off))
-	if err := readFull(db.r, b, off); err != nil {
+	b, err := db.r.bytes(off, min(ps, db.size-off))
+	if err != nil {
 		return nil, fmt.Errorf("page %d: %w", id, err)
 	}
 	p := &page{header: decodeHeader(b, db.order()), off: off, r: db}
@@ -67,8 +67,8 @@ func (db *DB) inlinePage(off, n int64) (*page, error) {
 	if n < pageHeaderSize || n > maxPageSize {
 		return nil, fmt.Errorf("inline bucket of %d bytes at offset %#x: %w", n, off, evidence.ErrCorrupt)
 	}
-	b := make([]byte, n)
-	if err := readFull(db.r, b, off); err != nil {
+	b, err := db.r.bytes(off, n)
+	if err != nil {
 		return nil, fmt.Errorf("inline bucket: %w", err)
 	}
 	p := &page{header: decodeHeader(b, db.order()), off: off, size: n, r: db}
@@ -89,9 +89,8 @@ func (p *page) load(b []byte) error {
 	}
 	// The continuations hold large values, which are read when they are asked for.
 	if int64(len(b)) < table {
-		more := make([]byte, table)
-		copy(more, b)
-		if err := readFull(p.r.r, more[len(b):], p.off+int64(len(b))); err != nil {
+		more, err := p.r.r.bytes(p.off, table)
+		if err != nil {
 			return fmt.Errorf("page at offset %#x: %w", p.off, err)
 		}
 		b = more
@@ -108,11 +107,7 @@ func (p *page) bytes(off, n int64) ([]byte, error) {
 	if off+n <= int64(len(p.start)) {
 		return p.start[off : off+n : off+n], nil
 	}
-	b := make([]byte, n)
-	if err := readFull(p.r.r, b, p.off+off); err != nil {
-		return nil, err
-	}
-	return b, nil
+	return p.r.r.bytes(p.off+off, n)
 }
 
 // leafElement is one element of a leaf page.
