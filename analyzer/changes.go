@@ -36,6 +36,9 @@ type Change struct {
 	Layers []string
 	// Opaque says that no whiteout hides the deleted path, but a folder that replaced the image's.
 	Opaque bool
+
+	was     place // what the image has at the path, where the comparison met it
+	wasInfo evidence.Info
 }
 
 // Changes calls fn for each path that the container added, modified or
@@ -116,6 +119,9 @@ func (d *differ) listers() {
 
 func (d *differ) change(ch layers.Change) error {
 	d.out = Change{Kind: ch.Kind, Changed: ch.Changed}
+	if ch.OldIno != 0 {
+		d.out.was, d.out.wasInfo = place{d.base.FS, ch.OldIno}, ch.Old
+	}
 	out, now, old := &d.out, &d.now, &d.old
 	// What podman diff calls deleted may be a new directory that hides one of a layer
 	// below, which the image had hidden too: the base has nothing there.

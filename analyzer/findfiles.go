@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"time"
@@ -120,19 +121,19 @@ func (cf *containerFinder) opaque(s *findings.Subject, e findings.Evidence) {
 
 // content adds what only a regular file that is there has.
 func (cf *containerFinder) content(s *findings.Subject, e *findings.Evidence, ch *Change) {
-	e.Open = openAt(cf.view, ch.Path)
+	e.Open = place{ch.tree.FS, ch.ino}.open
 	cf.file(s, e.Open, ch.Path, &ch.Info, ch.Xattrs, slices.Contains(ch.Changed, layers.ChangedContent) || ch.Kind == layers.Added)
-	old, oldInfo := cf.before(ch.Path)
+	old, oldInfo := cf.before(ch)
 	var oldXattrs map[string][]byte
-	if old != 0 {
-		oldXattrs, _ = cf.base.Xattrs(old) // none where they can't be read: what is gained is then told
+	if oldInfo != nil {
+		oldXattrs, _ = old.fsys.Xattrs(old.ino) // none where they can't be read: what is gained is then told
 	}
 	s.Flag("gained", gained(&ch.Info, ch.Xattrs, oldInfo, oldXattrs))
 	s.Lazy("old_format", func() string {
-		if old == 0 || oldInfo.Type != evidence.TypeFile {
+		if oldInfo == nil || oldInfo.Type != evidence.TypeFile {
 			return ""
 		}
-		r, err := cf.base.Open(old)
+		r, err := old.open()
 		if err != nil {
 			return ""
 		}
@@ -141,10 +142,10 @@ func (cf *containerFinder) content(s *findings.Subject, e *findings.Evidence, ch
 	s.Lazy("copy_of", func() string { return cf.copyOf(e.Open, &ch.Info) })
 	s.Lazy("added_text", func() string {
 		now := s.First(findings.TextField)
-		if old == 0 || now == "" {
+		if oldInfo == nil || now == "" {
 			return now
 		}
-		r, err := cf.base.Open(old)
+		r, err := old.open()
 		if err != nil {
 			return now
 		}
@@ -153,20 +154,23 @@ func (cf *containerFinder) content(s *findings.Subject, e *findings.Evidence, ch
 	s.Flag("mtime_before_image", !cf.made.IsZero() && ch.Info.Mtime.Before(cf.made))
 }
 
-// before returns what the image has at a path: 0 nothing.
-func (cf *containerFinder) before(p string) (evidence.Ino, *evidence.Info) {
-	if cf.base == nil {
-		return 0, nil
+// before returns what the image has at a change's path: no info where nothing.
+func (cf *containerFinder) before(ch *Change) (place, *evidence.Info) {
+	if ch.was.fsys != nil {
+		return ch.was, &ch.wasInfo
 	}
-	ino, err := evidence.Resolve(cf.base, cf.base.Root(), p, false)
+	if cf.base == nil {
+		return place{}, nil
+	}
+	ino, err := evidence.Resolve(cf.base, cf.base.Root(), ch.Path, false)
 	if err != nil {
-		return 0, nil
+		return place{}, nil
 	}
 	info, err := cf.base.Stat(ino)
 	if err != nil {
-		return 0, nil
+		return place{}, nil
 	}
-	return ino, &info
+	return place{cf.base, ino}, &info
 }
 
 // file adds what rules ask of any regular file. Without fresh content its text
@@ -230,10 +234,12 @@ func fileSubject(where, p string, i *evidence.Info, target string) *findings.Sub
 	s.Flag("setuid", file && i.Perm&0o4000 != 0)
 	s.Flag("setgid", file && i.Perm&0o2010 == 0o2010)
 	s.Flag("hidden", isHidden(p))
-	s.Flag("in_temp", temporary.MatchString(p))
-	s.Flag("startup", startup.MatchString(p))
-	s.Flag("document_root", documentRoots.MatchString(p))
-	s.Flag("home_history", histories.MatchString(p))
+	for _, f := range [...]struct {
+		field string
+		re    *regexp.Regexp
+	}{{"in_temp", temporary}, {"startup", startup}, {"document_root", documentRoots}, {"home_history", histories}} {
+		s.Lazy(f.field, func() string { return boolText(f.re.MatchString(p)) })
+	}
 	if i.Type == evidence.TypeChar || i.Type == evidence.TypeBlock {
 		s.Set("rdev", fmt.Sprintf("%d:%d", i.Major, i.Minor))
 	}

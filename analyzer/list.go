@@ -60,7 +60,12 @@ func (n *Node) List(ctx context.Context, t *Tree, path string, o ListOptions, fn
 	if o.ContainerIDs {
 		l.owner = n.ownersSeen(t)
 	}
-	return evidence.Walk(t.FS, start, func(rel string, e evidence.Entry, info evidence.Info, err error) error {
+	tell := l.file
+	ahead := l.hashAhead()
+	if ahead != nil {
+		tell = ahead.add
+	}
+	err = evidence.Walk(t.FS, start, func(rel string, e evidence.Entry, info evidence.Info, err error) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -74,7 +79,7 @@ func (n *Node) List(ctx context.Context, t *Tree, path string, o ListOptions, fn
 		}
 		single := rel == "" && info.Type != evidence.TypeDir
 		if rel != "" || o.Recursive || single {
-			if err := l.file(full, e.Ino, info); err != nil {
+			if err := tell(full, e.Ino, info); err != nil {
 				return err
 			}
 		}
@@ -83,6 +88,10 @@ func (n *Node) List(ctx context.Context, t *Tree, path string, o ListOptions, fn
 		}
 		return nil
 	})
+	if err == nil && ahead != nil {
+		err = ahead.flush()
+	}
+	return err
 }
 
 type lister struct {

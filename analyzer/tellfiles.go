@@ -2,6 +2,7 @@ package analyzer
 
 import (
 	"errors"
+	"io"
 	"slices"
 
 	"lagan/evidence"
@@ -151,6 +152,8 @@ type place struct {
 	fsys evidence.FS
 	ino  evidence.Ino
 }
+
+func (p place) open() (*io.SectionReader, error) { return p.fsys.Open(p.ino) }
 
 // locate returns the filesystem that a handle of the store's tree lies in.
 func locate(tree evidence.FS, ino evidence.Ino) place {

@@ -241,6 +241,25 @@ type Deleter interface {
 	Deleted() iter.Seq2[DeletedInode, error]
 }
 
+// Placer is an FS that knows where on its volume a file's content begins.
+type Placer interface {
+	// Place returns the offset of the first byte that is stored, false where there is none
+	// or it can't be told.
+	Place(Ino) (int64, bool)
+}
+
+// Place returns where a file's content begins on its volume, for reading files in the
+// order of the disk; where that isn't known, the inode's number, near which
+// filesystems put the content.
+func Place(fsys FS, ino Ino) int64 {
+	if p, ok := fsys.(Placer); ok {
+		if off, ok := p.Place(ino); ok {
+			return off
+		}
+	}
+	return int64(ino)
+}
+
 // Split returns the elements of a slash-separated path, empty ones and "." left out.
 func Split(path string) []string {
 	var out []string

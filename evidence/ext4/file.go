@@ -28,6 +28,23 @@ func (fs *FS) Open(ino evidence.Ino) (*io.SectionReader, error) {
 	return fs.content(in), nil
 }
 
+// Place implements evidence.Placer.
+func (fs *FS) Place(ino evidence.Ino) (int64, bool) {
+	in, err := fs.get(ino)
+	if err != nil || in.typ() != evidence.TypeFile || in.flags&flagInlineData != 0 {
+		return 0, false
+	}
+	m := fs.mapping(in)
+	r, err := m.find(0)
+	if err == nil && r.pblk == 0 && r.n > 0 { // a hole: what is behind it
+		r, err = m.find(r.n)
+	}
+	if err != nil || r.pblk == 0 {
+		return 0, false
+	}
+	return int64(r.pblk) * int64(fs.sb.blockSize()), true
+}
+
 // content returns what is in an inode, up to its size.
 func (fs *FS) content(in *inode) *io.SectionReader {
 	size := max(in.size, 0)

@@ -34,6 +34,28 @@ func (f *FS) Open(ino evidence.Ino) (*io.SectionReader, error) {
 	return io.NewSectionReader(&file{fork: k}, 0, int64(d.size)), nil
 }
 
+// Place implements evidence.Placer.
+func (f *FS) Place(ino evidence.Ino) (int64, bool) {
+	d, err := f.inode(uint64(ino))
+	if err != nil || d.typ() != evidence.TypeFile || d.format == fmtLocal {
+		return 0, false
+	}
+	k, err := f.dataBlocks(&d)
+	if err != nil {
+		return 0, false
+	}
+	r := file{fork: k}
+	e, err := r.extent(0)
+	if err == nil && e.unwritten && e.count > 0 { // or a hole: what is behind it
+		e, err = r.extent(e.count)
+	}
+	if err != nil || e.unwritten {
+		return 0, false
+	}
+	off, err := f.blockOffset(e.start, 1)
+	return off, err == nil
+}
+
 type localFile []byte
 
 func (l localFile) ReadAt(p []byte, off int64) (int, error) {
