@@ -6,8 +6,8 @@
 //	umount /mnt; /usr/bin/time -v lagan timeline big.img --scope node -o big.jsonl
 //
 // Its shapes: "node" has 60 files in each of its folders, 40 folders below each
-// of theirs, a size of 0 to 9,000 bytes, and a link for every 25th; "wide" has
-// all files in one folder; "deep" one file in each of the folders that lie in
+// of theirs, a size of 0 to 9,000 bytes, and a link for every 25th; "flat" shares
+// the files among 1,000 folders; "wide" has all files in one folder; "deep" one file in each of the folders that lie in
 // each other.
 package main
 
@@ -24,10 +24,10 @@ import (
 func main() {
 	dir := flag.String("o", "", "folder to fill")
 	files := flag.Int("files", 1_000_000, "files")
-	shape := flag.String("shape", "node", "node, wide or deep")
+	shape := flag.String("shape", "node", "node, flat, wide or deep")
 	empty := flag.Bool("empty", false, "files without content")
 	flag.Parse()
-	shapes := map[string]func(string, int, bool) error{"node": node, "wide": wide, "deep": deep}
+	shapes := map[string]func(string, int, bool) error{"node": node, "flat": flat, "wide": wide, "deep": deep}
 	fill := shapes[*shape]
 	if *dir == "" || fill == nil || flag.NArg() > 0 {
 		flag.Usage()
@@ -107,6 +107,25 @@ func file(name string, i int, empty bool) error {
 		size = []int{0, 120, 700, 1500, 3000, 5000, 9000}[i%7]
 	}
 	return os.WriteFile(name, content[:size], 0o644)
+}
+
+// flatFolders is how many folders share the files of the shape "flat".
+const flatFolders = 1000
+
+// flat shares the files among 1,000 folders.
+func flat(dir string, files int, empty bool) error {
+	for k := range flatFolders {
+		path := fmt.Sprintf("%s/srv/dir-%04d", dir, k)
+		if err := os.MkdirAll(path, 0o755); err != nil {
+			return err
+		}
+		for i := k; i < files; i += flatFolders {
+			if err := file(fmt.Sprintf("%s/module-%07d.py", path, i), i, empty); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // wide puts all files into one folder.
