@@ -11,26 +11,8 @@ import (
 	"lagan/internal/needs"
 )
 
-// TestDeletedCases goes through CFTT's cases of deleted files.
-func TestDeletedCases(t *testing.T) {
-	for _, c := range remainstest.Cases {
-		t.Run(c.Name, func(t *testing.T) {
-			var d *remainstest.Dir
-			f := casesImage(t, c.MiB, func(dir string) {
-				d = remainstest.New(t, dir)
-				c.Fill(d)
-			})
-			d.Check(f, c.Lossy)
-		})
-	}
-}
-
-// TestListedCases is DFR-15 to DFR-17: what is there is listed.
-func TestListedCases(t *testing.T) {
-	want := 0
-	f := casesImage(t, 64, func(dir string) { want = remainstest.Listed(remainstest.New(t, dir)) })
-	remainstest.CheckListed(t, f, want)
-}
+func TestDeletedCases(t *testing.T) { remainstest.TestDeleted(t, casesImage) }
+func TestListedCases(t *testing.T)  { remainstest.TestListed(t, casesImage) }
 
 // casesImage makes a filesystem, lets fill use it and opens it once it is unmounted.
 func casesImage(t *testing.T, mib int, fill func(dir string)) *FS {
