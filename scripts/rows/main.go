@@ -12,7 +12,7 @@
 package main
 
 import (
-	"cmp"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -162,14 +162,12 @@ func (b *bench) disk(name, size string, mkfs []string, fill func(dir string) err
 		return image, nil
 	}
 	part := image + ".part"
-	err := do("truncate", "-s", size, part)
-	err = cmp.Or(err, do(append(mkfs, part)...))
-	err = cmp.Or(err, do("mount", "-o", "loop", part, b.mnt))
-	if err != nil {
-		return "", err
+	for _, argv := range [][]string{{"truncate", "-s", size, part}, append(mkfs, part), {"mount", "-o", "loop", part, b.mnt}} {
+		if err := do(argv...); err != nil {
+			return "", err
+		}
 	}
-	err = fill(b.mnt)
-	if err := cmp.Or(err, do("umount", b.mnt)); err != nil {
+	if err := errors.Join(fill(b.mnt), do("umount", b.mnt)); err != nil {
 		return "", err
 	}
 	return image, os.Rename(part, image)
