@@ -91,6 +91,7 @@ func stores() []format {
 		{"docker", dockerFiles, readDocker},
 		{"containerd", containerdFiles, readContainerd},
 		{"podman", podmanFiles, readPodman},
+		{"buildkit", buildkitFiles, readBuildkit},
 		{"kubernetes", kubernetesFiles, readKubernetes},
 		{"checkpoint", packed("checkpoint/testdata/web.tar.gz"), readCheckpoint},
 		{"rpm", rpmFiles, readRPM},

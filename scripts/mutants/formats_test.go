@@ -16,7 +16,7 @@ import (
 var through = map[string]string{
 	"lagan/artifacts/stamp": "syslog", "lagan/evidence/jbd2": "jbd2", "lagan/evidence/xfs/xlog": "xfs-log", "lagan/overlay": "node",
 	"lagan/evidence/volume/lvm": "lvm", "lagan/evidence/volume/md": "md", "lagan/evidence/volume/thin": "lvm",
-	"lagan/runtimes/buildkit": "node", "lagan/runtimes/internal/node": "kubernetes", "lagan/runtimes/oci": "containerd",
+	"lagan/internal/jsonscan": "docker", "lagan/runtimes/internal/node": "kubernetes", "lagan/runtimes/oci": "containerd",
 }
 
 // others have fuzz targets and decode no evidence.

@@ -11,6 +11,7 @@ import (
 	"lagan/evidence/memfs"
 	"lagan/fixtures"
 	"lagan/runtimes"
+	"lagan/runtimes/buildkit"
 	"lagan/runtimes/containerd"
 	"lagan/runtimes/docker"
 	"lagan/runtimes/kubernetes"
@@ -69,6 +70,7 @@ var (
 	})
 	containerdTree = treeOf(fixtures.Names[1], "/var/lib/containerd", func(p string) bool { return path.Base(p) == "fs" })
 	podmanTree     = treeOf(fixtures.Names[2], "/var/lib/containers/storage", func(p string) bool { return path.Base(p) == "diff" })
+	buildkitTree   = treeOf("buildkit", "/var/lib/buildkit", func(p string) bool { return path.Base(p) == "fs" })
 )
 
 // seedsOf makes each file of a tree a seed: a mutant is the tree with one file damaged.
@@ -95,6 +97,7 @@ var (
 	dockerFiles     = seedsOf(dockerTree)
 	containerdFiles = seedsOf(containerdTree)
 	podmanFiles     = seedsOf(podmanTree)
+	buildkitFiles   = seedsOf(buildkitTree)
 )
 
 // kubeletTree is what a kubelet and CNI leave of one pod.
@@ -176,6 +179,12 @@ func readStore(tree func() (*storeTree, error), open func(evidence.FS, evidence.
 		if v, ok := s.(runtimes.NetworkStore); ok {
 			drain(v.Networks(), told)
 		}
+		if v, ok := s.(runtimes.ContentStore); ok {
+			drain(v.Contents(), told)
+		}
+		if v, ok := s.(runtimes.BuildStore); ok {
+			drain(v.Builds(), told)
+		}
 		if r, ok := s.(runtimes.RemnantStore); ok {
 			drain(r.Remnants(), told)
 		}
@@ -190,4 +199,5 @@ var (
 	readDocker     = readStore(dockerTree, openStore(docker.Open))
 	readContainerd = readStore(containerdTree, openStore(containerd.Open))
 	readPodman     = readStore(podmanTree, openStore(storage.Open))
+	readBuildkit   = readStore(buildkitTree, openStore(buildkit.Open))
 )
