@@ -91,6 +91,20 @@ func each[E any](t *teller, a *artifact, entries iter.Seq2[E, error], record fun
 	return nil
 }
 
+// logged begins the record of what a file says at an offset of a time.
+func (t *teller) logged(a *artifact, kind timeline.DataType, common *timeline.Common, offset int64, desc timeline.Desc, at time.Time) {
+	t.r.Reset(kind, common)
+	t.r.Path(a.prefix, a.path)
+	t.r.Int(timeline.FieldOffset, offset)
+	t.r.Time(desc, at)
+}
+
+// body gives a record the text of a line, under plaso's older name and its newer one.
+func (t *teller) body(text string) {
+	t.r.String(timeline.FieldBody, text)
+	t.r.String(timeline.FieldMessageBody, text)
+}
+
 // artifactSource is a kind of artifact: where its files are, and how they are told.
 type artifactSource struct {
 	globs []string // from the root

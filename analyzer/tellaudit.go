@@ -96,10 +96,7 @@ func (t *teller) auditLog(a *artifact) error {
 	r, done := a.unpacked()
 	defer done()
 	return each(t, a, audit.Read(r), func(e *audit.Event) {
-		t.r.Reset(timeline.SELinuxLine, common)
-		t.r.Path(a.prefix, a.path)
-		t.r.Int(timeline.FieldOffset, e.Offset)
-		t.r.Time(timeline.Modified, e.Time)
+		t.logged(a, timeline.SELinuxLine, common, e.Offset, timeline.Modified, e.Time)
 		t.r.String(timeline.FieldHostname, e.Node)
 		t.r.String(timeline.FieldAuditType, e.Type())
 		t.r.String(timeline.FieldEventIdentifier, strconv.FormatUint(e.Serial, 10))
@@ -123,8 +120,7 @@ func (t *teller) auditLog(a *artifact) error {
 		t.r.String(timeline.FieldRule, e.Get("key"))
 		t.r.String(timeline.FieldAuthenticationResult, authenticationResult(e))
 		text := e.Text()
-		t.r.String(timeline.FieldBody, text)
-		t.r.String(timeline.FieldMessageBody, text)
+		t.body(text)
 		t.r.Template(auditMessage)
 	})
 }
@@ -188,8 +184,7 @@ func (t *teller) kubeEvent(a *artifact, common *timeline.Common, e *kubeaudit.Ev
 	t.r.String(timeline.FieldError, e.Reason)
 	t.r.String(timeline.FieldStatus, e.Decision)
 	t.r.String(timeline.FieldURL, e.URI)
-	t.r.String(timeline.FieldBody, e.Text)
-	t.r.String(timeline.FieldMessageBody, e.Text)
+	t.body(e.Text)
 	t.r.Template(kubeAuditMessage)
 }
 
@@ -223,10 +218,7 @@ func (t *teller) accessLog(a *artifact) error {
 	r, done := a.unpacked()
 	defer done()
 	return each(t, a, access.Read(r), func(e *access.Entry) {
-		t.r.Reset(timeline.ApacheAccessLog, common)
-		t.r.Path(a.prefix, a.path)
-		t.r.Int(timeline.FieldOffset, e.Offset)
-		t.r.Time(timeline.Recorded, e.Time)
+		t.logged(a, timeline.ApacheAccessLog, common, e.Offset, timeline.Recorded, e.Time)
 		t.r.String(timeline.FieldIPAddress, e.IP)
 		if e.IP == "" && e.Host != "-" {
 			t.r.String(timeline.FieldRequester, e.Host)
@@ -241,8 +233,7 @@ func (t *teller) accessLog(a *artifact) error {
 		t.r.String(timeline.FieldHTTPRequestUserAgent, e.Agent)
 		t.r.String(timeline.FieldServerName, e.Server)
 		t.r.String(timeline.FieldPort, e.Port)
-		t.r.String(timeline.FieldBody, e.Text)
-		t.r.String(timeline.FieldMessageBody, e.Text)
+		t.body(e.Text)
 		t.r.Template(accessMessage)
 	})
 }
@@ -252,10 +243,7 @@ func (t *teller) errorLog(a *artifact) error {
 	r, done := a.unpacked()
 	defer done()
 	return each(t, a, access.ReadErrors(r, a.zone.location), func(p *access.Problem) {
-		t.r.Reset(timeline.WebErrorLog, common)
-		t.r.Path(a.prefix, a.path)
-		t.r.Int(timeline.FieldOffset, p.Offset)
-		t.r.Time(timeline.Recorded, p.Time)
+		t.logged(a, timeline.WebErrorLog, common, p.Offset, timeline.Recorded, p.Time)
 		t.r.String(timeline.FieldTimeAssumption, a.zone.assume(false, true))
 		t.r.String(timeline.FieldSeverity, p.Severity)
 		if p.PID > 0 {
@@ -268,8 +256,7 @@ func (t *teller) errorLog(a *artifact) error {
 		t.r.String(timeline.FieldHTTPRequestMethod, p.Method)
 		t.r.String(timeline.FieldURL, p.URL)
 		t.r.String(timeline.FieldHTTPRequestReferer, p.Referer)
-		t.r.String(timeline.FieldBody, p.Text)
-		t.r.String(timeline.FieldMessageBody, p.Text)
+		t.body(p.Text)
 		t.r.Template(errorMessage)
 	})
 }
@@ -309,7 +296,6 @@ func (t *teller) falcoAlert(prefix, path string, volume int, e *alerts.Alert) {
 		t.r.Int(timeline.FieldPID, e.PID)
 	}
 	t.r.Strings(timeline.FieldTag, e.Tags)
-	t.r.String(timeline.FieldBody, e.Output)
-	t.r.String(timeline.FieldMessageBody, e.Output)
+	t.body(e.Output)
 	t.r.Template(falcoMessage)
 }

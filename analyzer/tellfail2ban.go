@@ -18,10 +18,7 @@ func (t *teller) fail2ban(a *artifact) error {
 	r, done := a.unpacked()
 	defer done()
 	return each(t, a, fail2ban.Read(r, a.zone.location), func(e *fail2ban.Entry) {
-		t.r.Reset(fail2banKind, common)
-		t.r.Path(a.prefix, a.path)
-		t.r.Int(timeline.FieldOffset, e.Offset)
-		t.r.Time(timeline.Recorded, e.Time)
+		t.logged(a, fail2banKind, common, e.Offset, timeline.Recorded, e.Time)
 		t.r.String(timeline.FieldTimeAssumption, a.zone.assume(false, true))
 		t.r.String(timeline.FieldReporter, e.Part)
 		t.r.String(timeline.FieldSeverity, e.Severity)
@@ -33,8 +30,7 @@ func (t *teller) fail2ban(a *artifact) error {
 		if e.IP.IsValid() {
 			t.r.String(timeline.FieldIPAddress, e.IP.String())
 		}
-		t.r.String(timeline.FieldBody, e.Text)
-		t.r.String(timeline.FieldMessageBody, e.Text)
+		t.body(e.Text)
 		t.r.Template(fail2banMessage)
 	})
 }

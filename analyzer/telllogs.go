@@ -56,10 +56,7 @@ func (t *teller) syslog(a *artifact) error {
 	defer done()
 	entries := syslog.Read(r, o)
 	return t.withEvents(a, entries, func(e *syslog.Entry) {
-		t.r.Reset(syslogKinds[e.Kind], common)
-		t.r.Path(a.prefix, a.path)
-		t.r.Int(timeline.FieldOffset, e.Offset)
-		t.r.Time(timeline.Modified, e.Time)
+		t.logged(a, syslogKinds[e.Kind], common, e.Offset, timeline.Modified, e.Time)
 		t.r.String(timeline.FieldTimeAssumption, a.zone.assume(e.Yearless, e.Zoneless))
 		t.r.String(timeline.FieldHostname, e.Host)
 		t.r.String(timeline.FieldReporter, e.Reporter)
@@ -69,8 +66,7 @@ func (t *teller) syslog(a *artifact) error {
 		t.r.String(timeline.FieldSeverity, e.Severity)
 		t.r.String(timeline.FieldFacility, e.Facility)
 		t.r.String(timeline.FieldEventIdentifier, e.ID)
-		t.r.String(timeline.FieldBody, e.Text)
-		t.r.String(timeline.FieldMessageBody, e.Text)
+		t.body(e.Text)
 		t.r.String(timeline.FieldUsername, e.Username)
 		t.r.String(timeline.FieldIPAddress, e.IP)
 		t.r.String(timeline.FieldPort, e.Port)
@@ -146,10 +142,7 @@ func (t *teller) utmp(a *artifact) error {
 	r, done := a.unpacked()
 	defer done()
 	return each(t, a, utmp.Read(r), func(e *utmp.Entry) {
-		t.r.Reset(timeline.Utmp, common)
-		t.r.Path(a.prefix, a.path)
-		t.r.Int(timeline.FieldOffset, e.Offset)
-		t.r.Time(timeline.Modified, e.Time)
+		t.logged(a, timeline.Utmp, common, e.Offset, timeline.Modified, e.Time)
 		t.r.String(timeline.FieldUsername, e.User)
 		t.r.String(timeline.FieldHostname, e.Host)
 		t.r.String(timeline.FieldTerminal, e.Terminal)
@@ -183,10 +176,7 @@ func (t *teller) lastlog(a *artifact) error {
 		}
 	}
 	return each(t, a, utmp.Last(a.file, a.file.Size(), uids), func(l *utmp.LastLogin) {
-		t.r.Reset(timeline.Utmp, common)
-		t.r.Path(a.prefix, a.path)
-		t.r.Int(timeline.FieldOffset, l.Offset)
-		t.r.Time(timeline.LastLogin, l.Time)
+		t.logged(a, timeline.Utmp, common, l.Offset, timeline.LastLogin, l.Time)
 		t.r.String(timeline.FieldUsername, names[l.UID])
 		t.r.Int(timeline.FieldOwnerIdentifier, int64(l.UID))
 		t.r.String(timeline.FieldHostname, l.Host)
@@ -265,8 +255,7 @@ func (t *teller) packageEntry(a *artifact, e *packages.Entry) {
 	t.r.Path(a.prefix, a.path)
 	t.r.Int(timeline.FieldOffset, e.Offset)
 	t.r.String(timeline.FieldTimeAssumption, a.zone.assume(e.Yearless, e.Zoneless))
-	t.r.String(timeline.FieldBody, e.Text)
-	t.r.String(timeline.FieldMessageBody, e.Text)
+	t.body(e.Text)
 }
 
 func (t *teller) aptHistory(a *artifact) error {

@@ -63,8 +63,7 @@ func (t *teller) rpmPackages(a *artifact, packages iter.Seq2[rpm.Package, error]
 		t.r.String(timeline.FieldArchitecture, p.Arch)
 		t.r.String(timeline.FieldAuthor, firstOf(p.Vendor, p.Packager))
 		t.r.String(timeline.FieldDescription, p.Summary)
-		t.r.String(timeline.FieldBody, p.NEVRA())
-		t.r.String(timeline.FieldMessageBody, p.NEVRA())
+		t.body(p.NEVRA())
 		t.r.Template(rpmMessage)
 	})
 }

@@ -72,8 +72,7 @@ func (t *teller) state(a *artifact, kind timeline.DataType, common *timeline.Com
 	t.r.Int(timeline.FieldOffset, offset)
 	t.r.Time(timeline.Modified, a.info.Mtime)
 	t.r.String(timeline.FieldTimeAssumption, stateAssumption)
-	t.r.String(timeline.FieldBody, text)
-	t.r.String(timeline.FieldMessageBody, text)
+	t.body(text)
 }
 
 func (t *teller) systemCrontab(a *artifact) error { return t.crontab(a, cron.System, "") }

@@ -110,8 +110,7 @@ func (t *teller) cloudEvent(a *artifact, common *timeline.Common, e *aws.Entry) 
 	t.r.String(timeline.FieldAccountIdentifier, e.Account)
 	t.r.String(timeline.FieldResources, e.Resources)
 	t.r.String(timeline.FieldEventIdentifier, e.ID)
-	t.r.String(timeline.FieldBody, e.Text)
-	t.r.String(timeline.FieldMessageBody, e.Text)
+	t.body(e.Text)
 	if err := t.tell(); err != nil {
 		return sinkError{err}
 	}
@@ -185,8 +184,7 @@ func (t *teller) cloudWatch(a *artifact, common *timeline.Common, line *aws.Entr
 		t.r.String(timeline.FieldAction, logfmt(line.Text, "msg"))
 		t.r.String(timeline.FieldAccessKey, logfmt(line.Text, "accesskeyid"))
 	}
-	t.r.String(timeline.FieldBody, line.Text)
-	t.r.String(timeline.FieldMessageBody, line.Text)
+	t.body(line.Text)
 	t.r.Template(authenticatorMessage)
 	return sink(t.tell())
 }

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"io"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,9 +12,8 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"lagan/evidence"
+	"lagan/evidence/remains/remainstest"
 	"lagan/internal/needs"
 )
 
@@ -51,9 +48,9 @@ func TestRecovered(t *testing.T) {
 				t.Fatal(err)
 			}
 			sh(t, "mkfs.ext4", append(append([]string{"-q", "-F", "-E", "nodiscard"}, d.mkfs...), image)...)
-			want := deleteFiles(t, image, d.mounted, d.again)
-			b, err := os.ReadFile(image + ".copy")
-			if err != nil {
+			b, want := remainstest.DeleteMany(t, image, func() (string, func()) { return mounted(t, image, ",nodiscard") },
+				[]int{0, 1, 59, 60, 100, 4095, 4096, 4097, 12 << 10, 49 << 10, 64<<10 + 3, 300 << 10}, remainstest.Copied{Mounted: d.mounted, Again: d.again})
+			if err := os.WriteFile(image+".copy", b, 0o600); err != nil {
 				t.Fatal(err)
 			}
 			whole := checkRecovered(t, b, want)
@@ -71,73 +68,6 @@ func TestRecovered(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-// deleteFiles makes files, deletes 200 of them and leaves a copy of the disk.
-// It returns the hashes of the deleted ones by path.
-func deleteFiles(t *testing.T, image string, copyMounted, again bool) map[string]string {
-	t.Helper()
-	rnd := rand.New(rand.NewPCG(1, 2))
-	dir, umount := mounted(t, image, ",nodiscard")
-	want := map[string]string{}
-	write := func(name string, n int) []byte {
-		content := make([]byte, n)
-		for i := range content {
-			content[i] = byte(rnd.Uint32())
-		}
-		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, content, 0o640); err != nil {
-			t.Fatal(err)
-		}
-		return content
-	}
-	sizes := []int{0, 1, 59, 60, 100, 4095, 4096, 4097, 12 << 10, 49 << 10, 64<<10 + 3, 300 << 10}
-	for i := range 200 {
-		name := fmt.Sprintf("d%d/sub/file-%d.txt", i%7, i)
-		sum := sha256.Sum256(write(name, sizes[i%len(sizes)]+i))
-		want[name] = hex.EncodeToString(sum[:])
-		write(fmt.Sprintf("kept/file-%d", i), 1000+i)
-	}
-	syncDir(t, dir)
-	if again {
-		umount()
-		dir, umount = mounted(t, image, ",nodiscard")
-	}
-	for name := range want {
-		if err := os.Remove(filepath.Join(dir, name)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	syncDir(t, dir)
-	if !copyMounted {
-		umount()
-	}
-	b, err := os.ReadFile(image)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(image+".copy", b, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if copyMounted {
-		umount()
-	}
-	return want
-}
-
-func syncDir(t *testing.T, dir string) {
-	t.Helper()
-	d, err := os.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
-	if err := unix.Syncfs(int(d.Fd())); err != nil {
-		t.Fatal(err)
 	}
 }
 

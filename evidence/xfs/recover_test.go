@@ -4,16 +4,12 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"io"
-	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"lagan/evidence"
+	"lagan/evidence/remains/remainstest"
 	"lagan/internal/needs"
 )
 
@@ -35,75 +31,14 @@ func TestRecovered(t *testing.T) {
 		t.Run(d.name, func(t *testing.T) {
 			image := filepath.Join(t.TempDir(), "image")
 			makeImage(t, image, 64, d.options...)
-			b, want := deleteFiles(t, image, d.mounted, d.again)
+			b, want := remainstest.DeleteMany(t, image, func() (string, func()) { return mount(t, image, "") },
+				[]int{0, 1, 100, 4095, 4096, 4097, 12 << 10, 49 << 10, 64<<10 + 3, 300 << 10}, remainstest.Copied{Mounted: d.mounted, Again: d.again})
 			whole := checkRecovered(t, b, want)
 			t.Logf("whole: %d of %d", whole, len(want))
 			if whole < d.least {
 				t.Errorf("%d of %d deleted files are whole, want %d", whole, len(want), d.least)
 			}
 		})
-	}
-}
-
-// deleteFiles makes files, deletes 200 of them and returns a copy of the disk,
-// and the hashes of the deleted ones by path.
-func deleteFiles(t *testing.T, image string, copyMounted, again bool) ([]byte, map[string]string) {
-	t.Helper()
-	rnd := rand.New(rand.NewPCG(3, 4))
-	dir, umount := mount(t, image, "")
-	want := map[string]string{}
-	write := func(name string, n int) []byte {
-		content := make([]byte, n)
-		for i := range content {
-			content[i] = byte(rnd.Uint32())
-		}
-		path := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, content, 0o640); err != nil {
-			t.Fatal(err)
-		}
-		return content
-	}
-	sizes := []int{0, 1, 100, 4095, 4096, 4097, 12 << 10, 49 << 10, 64<<10 + 3, 300 << 10}
-	for i := range 200 {
-		name := fmt.Sprintf("d%d/sub/file-%d.txt", i%7, i)
-		sum := sha256.Sum256(write(name, sizes[i%len(sizes)]+i))
-		want[name] = hex.EncodeToString(sum[:])
-		write(fmt.Sprintf("kept/file-%d", i), 1000+i)
-	}
-	syncDir(t, dir)
-	if again {
-		umount()
-		dir, umount = mount(t, image, "")
-	}
-	for name := range want {
-		if err := os.Remove(filepath.Join(dir, name)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	syncDir(t, dir)
-	if !copyMounted {
-		umount()
-	}
-	b, err := os.ReadFile(image)
-	if err != nil {
-		t.Fatal(err)
-	}
-	umount()
-	return b, want
-}
-
-func syncDir(t *testing.T, dir string) {
-	t.Helper()
-	d, err := os.Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
-	if err := unix.Syncfs(int(d.Fd())); err != nil {
-		t.Fatal(err)
 	}
 }
 

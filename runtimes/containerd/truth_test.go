@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"iter"
 	"maps"
-	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -100,13 +99,6 @@ func open(t *testing.T) (*containerd.Store, *truth) {
 	return s, &want
 }
 
-func equal(t *testing.T, what string, got, want any) {
-	t.Helper()
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("%s: %v, the live node said %v", what, got, want)
-	}
-}
-
 func TestContainersAreThoseOfTheNode(t *testing.T) {
 	s, want := open(t)
 	got := make(map[string]runtimes.Container)
@@ -127,13 +119,13 @@ func TestContainersAreThoseOfTheNode(t *testing.T) {
 				continue
 			}
 			id := w.ID[:min(12, len(w.ID))] + " "
-			equal(t, id+"image", c.Image, w.Info.Image)
-			equal(t, id+"labels", c.Labels, w.Info.Labels)
-			equal(t, id+"created", c.Created, w.Info.CreatedAt)
-			equal(t, id+"updated", c.Updated, w.Info.UpdatedAt)
-			equal(t, id+"snapshot", c.Snapshotter+" "+c.Snapshot, w.Info.Snapshotter+" "+w.Info.SnapshotKey)
-			equal(t, id+"spec", decoded(t, c.Spec), decoded(t, w.Info.Spec))
-			equal(t, id+"mount", mountOptions(c.Rootfs), optionsOf(w.Mount.Options))
+			treetest.Equal(t, id+"image", c.Image, w.Info.Image)
+			treetest.Equal(t, id+"labels", c.Labels, w.Info.Labels)
+			treetest.Equal(t, id+"created", c.Created, w.Info.CreatedAt)
+			treetest.Equal(t, id+"updated", c.Updated, w.Info.UpdatedAt)
+			treetest.Equal(t, id+"snapshot", c.Snapshotter+" "+c.Snapshot, w.Info.Snapshotter+" "+w.Info.SnapshotKey)
+			treetest.Equal(t, id+"spec", decoded(t, c.Spec), decoded(t, w.Info.Spec))
+			treetest.Equal(t, id+"mount", mountOptions(c.Rootfs), optionsOf(w.Mount.Options))
 			if c.Rootfs.Problem != nil || c.Rootfs.UserXattr {
 				t.Errorf("%s: %v, userxattr %v", id, c.Rootfs.Problem, c.Rootfs.UserXattr)
 			}
@@ -146,9 +138,9 @@ func TestContainersAreThoseOfTheNode(t *testing.T) {
 			switch w.Task {
 			case "RUNNING":
 				if ns == "k8s.io" {
-					equal(t, id+"state", c.State, runtimes.StateRunning)
+					treetest.Equal(t, id+"state", c.State, runtimes.StateRunning)
 				} else {
-					equal(t, id+"state", c.State, runtimes.StateUnknown)
+					treetest.Equal(t, id+"state", c.State, runtimes.StateUnknown)
 				}
 			case "none":
 				if c.State == runtimes.StateRunning {
@@ -157,7 +149,7 @@ func TestContainersAreThoseOfTheNode(t *testing.T) {
 			}
 		}
 	}
-	equal(t, "containers", len(got), n)
+	treetest.Equal(t, "containers", len(got), n)
 }
 
 // compareCRI compares with crictl inspect and inspectp.
@@ -166,28 +158,28 @@ func compareCRI(t *testing.T, id string, c runtimes.Container, want *truth) {
 	if w, ok := want.CRI.Inspect[c.ID]; ok {
 		st := w.Status
 		states := map[string]runtimes.State{"CONTAINER_RUNNING": runtimes.StateRunning, "CONTAINER_EXITED": runtimes.StateExited, "CONTAINER_CREATED": runtimes.StateCreated}
-		equal(t, id+"CRI state", c.State, states[st.State])
-		equal(t, id+"started", c.Started, st.StartedAt)
-		equal(t, id+"finished", c.Finished, st.FinishedAt)
+		treetest.Equal(t, id+"CRI state", c.State, states[st.State])
+		treetest.Equal(t, id+"started", c.Started, st.StartedAt)
+		treetest.Equal(t, id+"finished", c.Finished, st.FinishedAt)
 		if c.State == runtimes.StateExited {
-			equal(t, id+"exit code", *c.ExitCode, st.ExitCode)
+			treetest.Equal(t, id+"exit code", *c.ExitCode, st.ExitCode)
 		} else if c.ExitCode != nil {
 			t.Errorf("%s has an exit code", id)
 		}
-		equal(t, id+"pid", c.PID, w.Info.PID)
-		equal(t, id+"attempt", *c.Pod.Attempt, st.Metadata.Attempt)
-		equal(t, id+"restarts", *c.Restarts, st.Metadata.Attempt)
-		equal(t, id+"name", c.Name, st.Metadata.Name)
-		equal(t, id+"log", c.LogPath, st.LogPath)
+		treetest.Equal(t, id+"pid", c.PID, w.Info.PID)
+		treetest.Equal(t, id+"attempt", *c.Pod.Attempt, st.Metadata.Attempt)
+		treetest.Equal(t, id+"restarts", *c.Restarts, st.Metadata.Attempt)
+		treetest.Equal(t, id+"name", c.Name, st.Metadata.Name)
+		treetest.Equal(t, id+"log", c.LogPath, st.LogPath)
 		pod := want.CRI.Inspectp[c.Pod.SandboxID].Status
-		equal(t, id+"pod", c.Pod.Namespace+"/"+c.Pod.Name+"/"+c.Pod.UID, pod.Metadata.Namespace+"/"+pod.Metadata.Name+"/"+pod.Metadata.UID)
-		equal(t, id+"address", strings.Join(c.IP, " "), pod.Network.IP)
+		treetest.Equal(t, id+"pod", c.Pod.Namespace+"/"+c.Pod.Name+"/"+c.Pod.UID, pod.Metadata.Namespace+"/"+pod.Metadata.Name+"/"+pod.Metadata.UID)
+		treetest.Equal(t, id+"address", strings.Join(c.IP, " "), pod.Network.IP)
 	}
 	if w, ok := want.CRI.Inspectp[c.ID]; ok {
-		equal(t, id+"kind", c.Kind, runtimes.KindSandbox)
-		equal(t, id+"pod", c.Pod.Name, w.Status.Metadata.Name)
-		equal(t, id+"address", strings.Join(c.IP, " "), w.Status.Network.IP)
-		equal(t, id+"ready", c.State == runtimes.StateRunning, w.Status.State == "SANDBOX_READY")
+		treetest.Equal(t, id+"kind", c.Kind, runtimes.KindSandbox)
+		treetest.Equal(t, id+"pod", c.Pod.Name, w.Status.Metadata.Name)
+		treetest.Equal(t, id+"address", strings.Join(c.IP, " "), w.Status.Network.IP)
+		treetest.Equal(t, id+"ready", c.State == runtimes.StateRunning, w.Status.State == "SANDBOX_READY")
 	}
 }
 
@@ -247,10 +239,10 @@ func TestImagesAreThoseOfTheNode(t *testing.T) {
 		for _, w := range space.Images {
 			n++
 			inspect := w.Inspect[strings.Index(w.Inspect, "\n"):] // the first line is the name, which may hold a digest
-			equal(t, ns+" "+w.Ref, digestOf[ns+" "+w.Ref], target.FindStringSubmatch(inspect)[1])
+			treetest.Equal(t, ns+" "+w.Ref, digestOf[ns+" "+w.Ref], target.FindStringSubmatch(inspect)[1])
 		}
 	}
-	equal(t, "names", len(digestOf), n)
+	treetest.Equal(t, "names", len(digestOf), n)
 	for id, w := range want.CRI.Inspecti {
 		img := byID[id]
 		for _, name := range append(w.Status.RepoTags, w.Status.RepoDigests...) {
@@ -267,11 +259,11 @@ func TestImagesAreThoseOfTheNode(t *testing.T) {
 		if err := json.Unmarshal(w.Info.ImageSpec, &spec); err != nil {
 			t.Fatal(err)
 		}
-		equal(t, id+" created", img.Created, spec.Created)
-		equal(t, id+" platform", img.OS+"/"+img.Architecture, spec.OS+"/"+spec.Architecture)
-		equal(t, id+" layers", img.Layers, spec.RootFS.Diff_IDs)
-		equal(t, id+" top", img.Rootfs.Lower[0].ChainID, w.Info.ChainID)
-		equal(t, id+" steps", len(img.History), len(spec.History))
+		treetest.Equal(t, id+" created", img.Created, spec.Created)
+		treetest.Equal(t, id+" platform", img.OS+"/"+img.Architecture, spec.OS+"/"+spec.Architecture)
+		treetest.Equal(t, id+" layers", img.Layers, spec.RootFS.Diff_IDs)
+		treetest.Equal(t, id+" top", img.Rootfs.Lower[0].ChainID, w.Info.ChainID)
+		treetest.Equal(t, id+" steps", len(img.History), len(spec.History))
 	}
 }
 
@@ -295,8 +287,8 @@ func TestSnapshotsAreThoseOfTheNode(t *testing.T) {
 					t.Errorf("snapshot %s of %s is missing", w.Key, ns)
 					continue
 				}
-				equal(t, w.Key+" parent", sn.Parent, w.Parent)
-				equal(t, w.Key+" kind", sn.Kind, strings.ToLower(w.Kind))
+				treetest.Equal(t, w.Key+" parent", sn.Parent, w.Parent)
+				treetest.Equal(t, w.Key+" kind", sn.Kind, strings.ToLower(w.Kind))
 				// ctr tells the time of meta.db's transaction, within which the snapshotter has its own.
 				if d := w.Info.Created.Sub(sn.Created); d.Abs() > time.Second {
 					t.Errorf("%s: created %v, ctr says %v", w.Key, sn.Created, w.Info.Created)
@@ -304,7 +296,7 @@ func TestSnapshotsAreThoseOfTheNode(t *testing.T) {
 			}
 		}
 	}
-	equal(t, "snapshots", len(got), n)
+	treetest.Equal(t, "snapshots", len(got), n)
 }
 
 // TestDamage has documents and pages broken one at a time: everything else is read.

@@ -54,7 +54,7 @@ func TestDriversElsewhere(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			containers, _ := count(s.Containers())
+			containers, _ := treetest.Collect(s.Containers())
 			if len(containers) != 1 || containers[0].Name != "web" {
 				t.Fatalf("containers %+v", containers)
 			}
@@ -65,13 +65,13 @@ func TestDriversElsewhere(t *testing.T) {
 				}
 			} else {
 				u := r.Upper
-				equal(t, "upper", fmt.Sprint(u.Dir, " ", u.Inside, " ", u.Thin.ID, " ", u.Thin.Size, " ", u.Thin.Pool, " ", u.Thin.Files[0].Metadata), c.upper)
+				treetest.Equal(t, "upper", fmt.Sprint(u.Dir, " ", u.Inside, " ", u.Thin.ID, " ", u.Thin.Size, " ", u.Thin.Pool, " ", u.Thin.Files[0].Metadata), c.upper)
 			}
-			images, _ := count(s.Images())
+			images, _ := treetest.Collect(s.Images())
 			if len(images) != 1 || len(images[0].Rootfs.Lower) != 1 || images[0].Rootfs.Lower[0].ID != "base1" {
 				t.Errorf("images %+v", images)
 			}
-			snapshots, _ := count(s.Snapshots())
+			snapshots, _ := treetest.Collect(s.Snapshots())
 			for _, sn := range snapshots {
 				if sn.ID == "base" || strings.Contains(sn.ID, "metadata") {
 					t.Errorf("snapshot %s", sn.ID)
@@ -97,16 +97,16 @@ func TestGraphDamaged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	images, said := count(s.Images())
+	images, said := treetest.Collect(s.Images())
 	if len(images) != 4 || strings.Count(said, "no end") != 2 || !strings.Contains(said, "decoding JSON") || !strings.Contains(said, "called x:gone") {
 		t.Errorf("%d images; said %s", len(images), said)
 	}
-	containers, said := count(s.Containers())
+	containers, said := treetest.Collect(s.Containers())
 	if len(containers) != 1 || said != "" {
 		t.Fatalf("%d containers; said %s", len(containers), said)
 	}
 	old := containers[0]
-	equal(t, "container", fmt.Sprint(old.Name, " ", old.ImageID == a, old.IP, old.Mounts, " ", old.Rootfs.Upper.Dir), "old true [172.17.0.2] [{bind  /var/lib/docker/vfs/dir/v /data false }] /vfs/dir/"+strings.Repeat("e", 64))
+	treetest.Equal(t, "container", fmt.Sprint(old.Name, " ", old.ImageID == a, old.IP, old.Mounts, " ", old.Rootfs.Upper.Dir), "old true [172.17.0.2] [{bind  /var/lib/docker/vfs/dir/v /data false }] /vfs/dir/"+strings.Repeat("e", 64))
 
 	// What a later daemon moved to image/ is there once.
 	moved := treetest.Files(map[string]string{"graph/" + a + "/json": `{}`, "repositories-vfs": `{}`, "vfs/dir/x/y": "",
@@ -115,7 +115,7 @@ func TestGraphDamaged(t *testing.T) {
 	if s, err = docker.Open(fsys, fsys.Root(), "/"); err != nil {
 		t.Fatal(err)
 	}
-	if images, said := count(s.Images()); len(images) != 0 || said != "" {
+	if images, said := treetest.Collect(s.Images()); len(images) != 0 || said != "" {
 		t.Errorf("%d images; said %s", len(images), said)
 	}
 }

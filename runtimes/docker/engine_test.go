@@ -72,7 +72,7 @@ func TestBuilds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	builds, said := count(s.Builds())
+	builds, said := treetest.Collect(s.Builds())
 	var got []string
 	for _, b := range builds {
 		got = append(got, fmt.Sprint(b.Kind, " ", b.ID, " ", b.Type, " ", b.Name, " ", b.Size, " ", b.Images, " ", b.Parents, " ", b.Options["build-arg:TOKEN"], " ", b.Error, " ", stamp(b.Created), " ", b.Deleted))
@@ -114,16 +114,16 @@ func TestSwarmDamaged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	nodes, said := count(s.SwarmNodes())
+	nodes, said := treetest.Collect(s.SwarmNodes())
 	if len(nodes) != 1 || len(nodes[0].Managers) != 1 || !strings.Contains(said, "docker-state.json: decoding JSON") || !strings.Contains(said, "swarm-node.crt: x509") {
 		t.Errorf("%+v; said %s", nodes, said)
 	}
-	tasks, said := count(s.SwarmTasks())
+	tasks, said := treetest.Collect(s.SwarmTasks())
 	if len(tasks) != 3 || !strings.Contains(said, `task "t2": protobuf`) || !strings.Contains(said, `task "t3"`) {
 		t.Fatalf("%+v; said %s", tasks, said)
 	}
 	failed := tasks[2]
-	equal(t, "task", fmt.Sprint(failed.Service, failed.Slot, failed.Image, failed.Command, failed.State, failed.Error, failed.Container, *failed.ExitCode, failed.Assigned, tasks[1].Desired),
+	treetest.Equal(t, "task", fmt.Sprint(failed.Service, failed.Slot, failed.Image, failed.Command, failed.State, failed.Error, failed.Container, *failed.ExitCode, failed.Assigned, tasks[1].Desired),
 		"web2nginx[-g]failedtask: non-zero exit (137)c1137 true9999")
 }
 
@@ -143,9 +143,9 @@ func FuzzEngine(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		count(s.SwarmNodes())
-		count(s.SwarmTasks())
-		count(s.Plugins())
-		count(s.Builds())
+		treetest.Collect(s.SwarmNodes())
+		treetest.Collect(s.SwarmTasks())
+		treetest.Collect(s.Plugins())
+		treetest.Collect(s.Builds())
 	})
 }

@@ -99,30 +99,30 @@ func TestDockerExplorersTrees(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			containers, said := count(s.Containers())
+			containers, said := treetest.Collect(s.Containers())
 			if len(containers) != want.containers {
 				t.Errorf("%d containers; said %q", len(containers), said)
 			}
 			for _, got := range containers {
-				equal(t, got.Name+": driver", got.Snapshotter, want.driver)
+				treetest.Equal(t, got.Name+": driver", got.Snapshotter, want.driver)
 				if got.State == runtimes.StateRunning != (got.ID == want.id) {
 					t.Errorf("%s is %s", got.Name, got.State)
 				}
 				if got.ID != want.id {
 					continue
 				}
-				equal(t, "container", got.Name+" "+got.Created.Format(time.RFC3339Nano)+" "+got.Image, want.running+" "+want.at+" "+want.image)
-				equal(t, "started", got.Started.Format("2006-01-02T15:04:05.000000"), want.started)
-				equal(t, "upper", got.Rootfs.Upper.Dir, want.upper)
+				treetest.Equal(t, "container", got.Name+" "+got.Created.Format(time.RFC3339Nano)+" "+got.Image, want.running+" "+want.at+" "+want.image)
+				treetest.Equal(t, "started", got.Started.Format("2006-01-02T15:04:05.000000"), want.started)
+				treetest.Equal(t, "upper", got.Rootfs.Upper.Dir, want.upper)
 				for i, l := range got.Rootfs.Lower {
 					if i >= len(want.lower) || l.Dir != want.lower[i] && want.lower[i] != "*" {
 						t.Errorf("lower %d is %s", i, l.Dir)
 					}
 				}
-				equal(t, "lower", len(got.Rootfs.Lower), len(want.lower))
+				treetest.Equal(t, "lower", len(got.Rootfs.Lower), len(want.lower))
 				for _, m := range got.Mounts {
 					if want.mounts != "" {
-						equal(t, "mount", m.Source+" "+m.Destination, want.mounts)
+						treetest.Equal(t, "mount", m.Source+" "+m.Destination, want.mounts)
 					}
 				}
 			}
@@ -133,17 +133,17 @@ func TestDockerExplorersTrees(t *testing.T) {
 
 func checkExplorersImages(t *testing.T, s *docker.Store, repositories, step, unnamed string, layers int) {
 	t.Helper()
-	images, said := count(s.Images())
-	equal(t, "said of images", said, "")
+	images, said := treetest.Collect(s.Images())
+	treetest.Equal(t, "said of images", said, "")
 	for _, img := range images {
 		if len(img.Names) == 0 {
-			equal(t, "image without a name", img.ID, unnamed)
+			treetest.Equal(t, "image without a name", img.ID, unnamed)
 			continue
 		}
-		equal(t, "image", img.Names[0]+" "+img.ID, repositories)
+		treetest.Equal(t, "image", img.Names[0]+" "+img.ID, repositories)
 		last := img.History[len(img.History)-1]
-		equal(t, "step", last.Created.Format(time.RFC3339Nano)+" "+last.CreatedBy, step)
-		equal(t, "layers", len(img.Rootfs.Lower), layers)
+		treetest.Equal(t, "step", last.Created.Format(time.RFC3339Nano)+" "+last.CreatedBy, step)
+		treetest.Equal(t, "layers", len(img.Rootfs.Lower), layers)
 	}
 }
 
@@ -161,7 +161,7 @@ func TestDockerExplorersMounts(t *testing.T) {
 		"712909b5ab80d8785841f12e361c218a2faf5365f9ed525f2a0d6b6590ba89cb": {
 			"volume /volumes/f5479c534bbc6e2b9861973c2fbb4863ff5b7b5843c098d7fb1a027fe730a4dc/_data /opt/vols/volume"},
 	}
-	containers, _ := count(s.Containers())
+	containers, _ := treetest.Collect(s.Containers())
 	for _, c := range containers {
 		var got []string
 		for _, m := range c.Mounts {
@@ -171,5 +171,5 @@ func TestDockerExplorersMounts(t *testing.T) {
 			t.Errorf("%s: %q, want %q", c.Name, got, w)
 		}
 	}
-	equal(t, "containers", len(containers), 4)
+	treetest.Equal(t, "containers", len(containers), 4)
 }

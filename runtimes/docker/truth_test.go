@@ -2,9 +2,7 @@ package docker_test
 
 import (
 	"fmt"
-	"iter"
 	"maps"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -74,13 +72,6 @@ type truth struct {
 	}
 }
 
-func equal(t *testing.T, what string, got, want any) {
-	t.Helper()
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("%s: %v, the live node said %v", what, got, want)
-	}
-}
-
 func open(t *testing.T) (*docker.Store, *truth) {
 	t.Helper()
 	fsys := treetest.Disk(t, "docker-ext4")
@@ -97,14 +88,6 @@ func open(t *testing.T) (*docker.Store, *truth) {
 	return s, &want
 }
 
-func dirs(layers []runtimes.Layer) string {
-	var out []string
-	for _, l := range layers {
-		out = append(out, l.Dir)
-	}
-	return strings.Join(out, ":")
-}
-
 func TestContainersAreThoseOfTheNode(t *testing.T) {
 	s, want := open(t)
 	got := make(map[string]runtimes.Container)
@@ -115,21 +98,21 @@ func TestContainersAreThoseOfTheNode(t *testing.T) {
 		}
 		got[c.ID] = c
 	}
-	equal(t, "containers", len(got), len(want.Containers))
+	treetest.Equal(t, "containers", len(got), len(want.Containers))
 	for _, w := range want.Containers {
 		c, i := got[w.ID], w.Inspect
 		id := i.Name + " "
-		equal(t, id+"name", "/"+c.Name, i.Name)
-		equal(t, id+"image", c.Image+" "+c.ImageID, i.Config.Image+" "+i.Image)
-		equal(t, id+"created", c.Created, i.Created)
-		equal(t, id+"command", strings.Join(c.Command, "\n"), strings.Join(append([]string{i.Path}, i.Args...), "\n"))
-		equal(t, id+"environment", c.Env, i.Config.Env)
-		equal(t, id+"labels", c.Labels, i.Config.Labels)
-		equal(t, id+"host name", c.Hostname, i.Config.Hostname)
-		equal(t, id+"privileged", c.Privileged, i.HostConfig.Privileged)
-		equal(t, id+"restarts", *c.Restarts, i.RestartCount)
-		equal(t, id+"driver", c.Snapshotter, i.GraphDriver.Name)
-		equal(t, id+"layers", c.Rootfs.Upper.Dir+" over "+dirs(c.Rootfs.Lower), i.GraphDriver.Data.UpperDir+" over "+i.GraphDriver.Data.LowerDir)
+		treetest.Equal(t, id+"name", "/"+c.Name, i.Name)
+		treetest.Equal(t, id+"image", c.Image+" "+c.ImageID, i.Config.Image+" "+i.Image)
+		treetest.Equal(t, id+"created", c.Created, i.Created)
+		treetest.Equal(t, id+"command", strings.Join(c.Command, "\n"), strings.Join(append([]string{i.Path}, i.Args...), "\n"))
+		treetest.Equal(t, id+"environment", c.Env, i.Config.Env)
+		treetest.Equal(t, id+"labels", c.Labels, i.Config.Labels)
+		treetest.Equal(t, id+"host name", c.Hostname, i.Config.Hostname)
+		treetest.Equal(t, id+"privileged", c.Privileged, i.HostConfig.Privileged)
+		treetest.Equal(t, id+"restarts", *c.Restarts, i.RestartCount)
+		treetest.Equal(t, id+"driver", c.Snapshotter, i.GraphDriver.Name)
+		treetest.Equal(t, id+"layers", c.Rootfs.Upper.Dir+" over "+treetest.Dirs(c.Rootfs.Lower), i.GraphDriver.Data.UpperDir+" over "+i.GraphDriver.Data.LowerDir)
 		if c.Rootfs.Problem != nil || c.Rootfs.UserXattr || c.Rootfs.InitLayers != 1 || !strings.HasSuffix(c.Rootfs.Lower[0].ID, "-init") {
 			t.Errorf("%s: %+v", id, c.Rootfs)
 		}
@@ -138,22 +121,22 @@ func TestContainersAreThoseOfTheNode(t *testing.T) {
 				t.Errorf("%slayer %s has no digest", id, l.ID)
 			}
 		}
-		equal(t, id+"log", c.LogDriver, i.HostConfig.LogConfig.Type)
+		treetest.Equal(t, id+"log", c.LogDriver, i.HostConfig.LogConfig.Type)
 		if i.LogPath != "" {
-			equal(t, id+"log", c.LogPath, i.LogPath)
+			treetest.Equal(t, id+"log", c.LogPath, i.LogPath)
 		}
 		compareState(t, id, c, i.State.Status, i.State.StartedAt, i.State.FinishedAt)
 		if c.State == runtimes.StateExited {
-			equal(t, id+"exit code", *c.ExitCode, i.State.ExitCode)
+			treetest.Equal(t, id+"exit code", *c.ExitCode, i.State.ExitCode)
 		}
-		equal(t, id+"memory", c.OOMKilled, i.State.OOMKilled)
+		treetest.Equal(t, id+"memory", c.OOMKilled, i.State.OOMKilled)
 		var ips, mounts, wantMounts []string
 		for _, n := range slices.Sorted(maps.Keys(i.NetworkSettings.Networks)) {
 			if ip := i.NetworkSettings.Networks[n].IPAddress; ip != "" {
 				ips = append(ips, ip)
 			}
 		}
-		equal(t, id+"addresses", c.IP, ips)
+		treetest.Equal(t, id+"addresses", c.IP, ips)
 		for _, m := range c.Mounts {
 			if m.Type != "tmpfs" {
 				mounts = append(mounts, fmt.Sprint(m.Type, m.Name, m.Source, m.Destination, !m.ReadOnly))
@@ -164,16 +147,16 @@ func TestContainersAreThoseOfTheNode(t *testing.T) {
 		}
 		slices.Sort(mounts)
 		slices.Sort(wantMounts)
-		equal(t, id+"mounts", mounts, wantMounts)
+		treetest.Equal(t, id+"mounts", mounts, wantMounts)
 	}
 }
 
 // compareState compares times and state; the zero time of Docker means none.
 func compareState(t *testing.T, id string, c runtimes.Container, status string, started, finished time.Time) {
 	t.Helper()
-	equal(t, id+"state", string(c.State), status)
-	equal(t, id+"started", c.Started.UnixNano(), started.UnixNano())
-	equal(t, id+"finished", c.Finished.UnixNano(), finished.UnixNano())
+	treetest.Equal(t, id+"state", string(c.State), status)
+	treetest.Equal(t, id+"started", c.Started.UnixNano(), started.UnixNano())
+	treetest.Equal(t, id+"finished", c.Finished.UnixNano(), finished.UnixNano())
 }
 
 func TestImagesAreThoseOfTheNode(t *testing.T) {
@@ -190,48 +173,37 @@ func TestImagesAreThoseOfTheNode(t *testing.T) {
 		i, img := w.Inspect, got[w.Inspect.ID]
 		id := i.ID[7:19] + " "
 		if wantNames := append(i.RepoTags, i.RepoDigests...); len(wantNames) > 0 {
-			equal(t, id+"names", img.Names, wantNames)
+			treetest.Equal(t, id+"names", img.Names, wantNames)
 		}
 		if len(i.RepoDigests) > 0 {
 			_, digest, _ := strings.Cut(i.RepoDigests[0], "@")
-			equal(t, id+"digest", img.Digest, digest)
+			treetest.Equal(t, id+"digest", img.Digest, digest)
 		}
-		equal(t, id+"created", img.Created, i.Created)
-		equal(t, id+"platform", img.OS+"/"+img.Architecture, i.OS+"/"+i.Architecture)
-		equal(t, id+"author", img.Author, i.Author)
-		equal(t, id+"layers", img.Layers, i.RootFS.Layers)
-		equal(t, id+"size", img.Size, i.Size)
-		equal(t, id+"tagged", img.Updated.UnixNano(), i.Metadata.LastTagTime.UnixNano())
+		treetest.Equal(t, id+"created", img.Created, i.Created)
+		treetest.Equal(t, id+"platform", img.OS+"/"+img.Architecture, i.OS+"/"+i.Architecture)
+		treetest.Equal(t, id+"author", img.Author, i.Author)
+		treetest.Equal(t, id+"layers", img.Layers, i.RootFS.Layers)
+		treetest.Equal(t, id+"size", img.Size, i.Size)
+		treetest.Equal(t, id+"tagged", img.Updated.UnixNano(), i.Metadata.LastTagTime.UnixNano())
 		top := i.GraphDriver.Data.UpperDir
 		if i.GraphDriver.Data.LowerDir != "" {
 			top += ":" + i.GraphDriver.Data.LowerDir
 		}
-		equal(t, id+"folders", dirs(img.Rootfs.Lower), top)
-		equal(t, id+"steps", len(img.History), len(w.History))
+		treetest.Equal(t, id+"folders", treetest.Dirs(img.Rootfs.Lower), top)
+		treetest.Equal(t, id+"steps", len(img.History), len(w.History))
 		layers := 0
 		for n, h := range img.History {
-			equal(t, id+"step", h.CreatedBy, w.History[len(w.History)-1-n].CreatedBy)
+			treetest.Equal(t, id+"step", h.CreatedBy, w.History[len(w.History)-1-n].CreatedBy)
 			if h.DiffID != "" {
-				equal(t, id+"diff id", h.DiffID, img.Layers[layers])
+				treetest.Equal(t, id+"diff id", h.DiffID, img.Layers[layers])
 				layers++
 			}
 		}
-		equal(t, id+"steps with layers", layers, len(img.Layers))
+		treetest.Equal(t, id+"steps with layers", layers, len(img.Layers))
 	}
 	if len(got) < len(want.Images) {
 		t.Errorf("%d images, the live node said %d", len(got), len(want.Images))
 	}
-}
-
-func count[T any](seq iter.Seq2[T, error]) (items []T, said string) {
-	for i, err := range seq {
-		if err != nil {
-			said += err.Error() + "\n"
-		} else {
-			items = append(items, i)
-		}
-	}
-	return items, said
 }
 
 // TestDamage breaks one document at a time.
@@ -282,8 +254,8 @@ func TestDamage(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			containers, said := count(s.Containers())
-			images, alsoSaid := count(s.Images())
+			containers, said := treetest.Collect(s.Containers())
+			images, alsoSaid := treetest.Collect(s.Images())
 			named := 0
 			for _, c := range containers {
 				if c.Rootfs.Upper.Dir != "" && len(c.Rootfs.Lower) > 0 {
@@ -310,9 +282,9 @@ func TestMutants(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		containers, _ := count(s.Containers())
-		images, _ := count(s.Images())
-		count(s.Snapshots())
+		containers, _ := treetest.Collect(s.Containers())
+		images, _ := treetest.Collect(s.Images())
+		treetest.Collect(s.Snapshots())
 		if len(containers) != 10 || len(images) < 13 {
 			t.Errorf("%d containers, %d images", len(containers), len(images))
 		}
@@ -330,7 +302,7 @@ func TestLinksAreRebuilt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	containers, said := count(s.Containers())
+	containers, said := treetest.Collect(s.Containers())
 	if len(containers) != 10 || said != "" {
 		t.Errorf("%d containers, %s", len(containers), said)
 	}

@@ -86,7 +86,7 @@ func TestPodmanItself(t *testing.T) {
 
 func checkContainers(t *testing.T, s *storage.Store, want *live) {
 	t.Helper()
-	containers, said := collect(s.Containers())
+	containers, said := treetest.Collect(s.Containers())
 	if said != "" || len(containers) != len(want.Containers) {
 		t.Errorf("%d containers, said %q", len(containers), said)
 	}
@@ -99,7 +99,7 @@ func checkContainers(t *testing.T, s *storage.Store, want *live) {
 			continue
 		}
 		w := want.Containers[i].Inspect
-		equal(t, w.Name+" was created by", c.CreateCommand, w.Config.CreateCommand)
+		treetest.Equal(t, w.Name+" was created by", c.CreateCommand, w.Config.CreateCommand)
 		for _, sec := range w.Config.Secrets {
 			if !slices.Contains(c.Secrets, sec.Name) {
 				t.Errorf("%s: secret %s is not among %q", w.Name, sec.Name, c.Secrets)
@@ -111,7 +111,7 @@ func checkContainers(t *testing.T, s *storage.Store, want *live) {
 				ips = append(ips, n.IPAddress)
 			}
 		}
-		equal(t, w.Name+" addresses", strings.Join(c.IP, " "), strings.Join(ips, " "))
+		treetest.Equal(t, w.Name+" addresses", strings.Join(c.IP, " "), strings.Join(ips, " "))
 		var ports, wantPorts []string
 		for _, p := range c.Ports {
 			ports = append(ports, fmt.Sprintf("%d/%s %s %d", p.ContainerPort, p.Protocol, p.HostIP, p.HostPort))
@@ -123,23 +123,23 @@ func checkContainers(t *testing.T, s *storage.Store, want *live) {
 		}
 		slices.Sort(ports)
 		slices.Sort(wantPorts)
-		equal(t, w.Name+" ports", ports, wantPorts)
+		treetest.Equal(t, w.Name+" ports", ports, wantPorts)
 	}
 }
 
 func checkObjects(t *testing.T, s *storage.Store, want *live) {
 	t.Helper()
-	images, said := collect(s.Images())
+	images, said := treetest.Collect(s.Images())
 	for _, w := range want.Images {
 		i := slices.IndexFunc(images, func(i runtimes.Image) bool { return i.ID == "sha256:"+w.Inspect.ID })
 		if i < 0 {
 			t.Errorf("image %s is missing; %s", w.Inspect.ID, said)
 			continue
 		}
-		equal(t, "names that the image had", images[i].NamesHistory, w.Inspect.NamesHistory)
+		treetest.Equal(t, "names that the image had", images[i].NamesHistory, w.Inspect.NamesHistory)
 	}
 	var got, wanted []string
-	networks, said := collect(s.Networks())
+	networks, said := treetest.Collect(s.Networks())
 	for _, n := range networks {
 		if n.File != "" {
 			got = append(got, fmt.Sprint(n.Name, n.ID, n.Driver, n.Interface, n.Subnets))
@@ -155,8 +155,8 @@ func checkObjects(t *testing.T, s *storage.Store, want *live) {
 		}
 		wanted = append(wanted, fmt.Sprint(n.Name, n.ID, n.Driver, n.Interface, subnets))
 	}
-	equal(t, "networks "+said, got, wanted)
-	secrets, said := collect(s.Secrets())
+	treetest.Equal(t, "networks "+said, got, wanted)
+	secrets, said := treetest.Collect(s.Secrets())
 	got, wanted = nil, nil
 	for _, x := range secrets {
 		got = append(got, fmt.Sprint(x.ID, x.Name, x.Driver, x.Created, len(x.Labels), x.Labels["tier"], x.Problem))
@@ -167,11 +167,11 @@ func checkObjects(t *testing.T, s *storage.Store, want *live) {
 	slices.Sort(got)
 	slices.Sort(wanted)
 	if want.Secrets != nil {
-		equal(t, "secrets "+said, got, wanted)
+		treetest.Equal(t, "secrets "+said, got, wanted)
 	} else if len(secrets) != 1 || secrets[0].Name != "token" || secrets[0].Problem != "" {
 		t.Errorf("secrets %+v; %s", secrets, said)
 	}
-	pods, _ := collect(s.Pods())
+	pods, _ := treetest.Collect(s.Pods())
 	for _, p := range want.Pods {
 		if !slices.ContainsFunc(pods, func(got runtimes.PodRecord) bool {
 			return got.ID == p.ID && got.Name == p.Name && got.Created.Equal(p.Created) && got.Labels["team"] == p.Labels["team"]
@@ -199,7 +199,7 @@ func TestHealth(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	containers, said := collect(s.Containers())
+	containers, said := treetest.Collect(s.Containers())
 	met := 0
 	for _, c := range containers {
 		if !checked[c.ID] {
@@ -228,7 +228,7 @@ func TestSecretsDamaged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	secrets, said := collect(s.Secrets())
+	secrets, said := treetest.Collect(s.Secrets())
 	var got []string
 	for _, x := range secrets {
 		got = append(got, x.ID+" "+x.Name+" "+x.Driver+" "+x.Problem)

@@ -3,12 +3,10 @@ package storage_test
 import (
 	"bytes"
 	"fmt"
-	"iter"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -73,32 +71,6 @@ type truth struct {
 	}
 }
 
-func equal(t *testing.T, what string, got, want any) {
-	t.Helper()
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("%s: %v, the live node said %v", what, got, want)
-	}
-}
-
-func dirs(layers []runtimes.Layer) string {
-	var out []string
-	for _, l := range layers {
-		out = append(out, l.Dir)
-	}
-	return strings.Join(out, ":")
-}
-
-func collect[T any](seq iter.Seq2[T, error]) (items []T, said string) {
-	for i, err := range seq {
-		if err != nil {
-			said += err.Error() + "\n"
-		} else {
-			items = append(items, i)
-		}
-	}
-	return items, said
-}
-
 func open(t *testing.T) (*storage.Store, *truth) {
 	t.Helper()
 	fsys := treetest.Disk(t, "podman-ext4")
@@ -117,7 +89,7 @@ func open(t *testing.T) (*storage.Store, *truth) {
 
 func TestContainersAreThoseOfTheNode(t *testing.T) {
 	s, want := open(t)
-	containers, said := collect(s.Containers())
+	containers, said := treetest.Collect(s.Containers())
 	if said != "" || len(containers) != len(want.Containers) {
 		t.Errorf("%d containers, the live node had %d; said %q", len(containers), len(want.Containers), said)
 	}
@@ -129,28 +101,28 @@ func TestContainersAreThoseOfTheNode(t *testing.T) {
 			continue
 		}
 		c, id := containers[n], i.Name+" "
-		equal(t, id+"name", c.Name, i.Name)
-		equal(t, id+"runtime", c.Runtime, runtimes.Podman)
-		equal(t, id+"image", c.Image+" "+c.ImageID+" "+c.ImageDigest, i.ImageName+" sha256:"+i.Image+" "+i.ImageDigest)
-		equal(t, id+"created", c.Created, i.Created)
-		equal(t, id+"state", string(c.State), i.State.Status)
-		equal(t, id+"started", c.Started.UnixNano(), i.State.StartedAt.UnixNano())
-		equal(t, id+"finished", c.Finished.UnixNano(), i.State.FinishedAt.UnixNano())
-		equal(t, id+"pid", c.PID, i.State.Pid)
+		treetest.Equal(t, id+"name", c.Name, i.Name)
+		treetest.Equal(t, id+"runtime", c.Runtime, runtimes.Podman)
+		treetest.Equal(t, id+"image", c.Image+" "+c.ImageID+" "+c.ImageDigest, i.ImageName+" sha256:"+i.Image+" "+i.ImageDigest)
+		treetest.Equal(t, id+"created", c.Created, i.Created)
+		treetest.Equal(t, id+"state", string(c.State), i.State.Status)
+		treetest.Equal(t, id+"started", c.Started.UnixNano(), i.State.StartedAt.UnixNano())
+		treetest.Equal(t, id+"finished", c.Finished.UnixNano(), i.State.FinishedAt.UnixNano())
+		treetest.Equal(t, id+"pid", c.PID, i.State.Pid)
 		if c.State == runtimes.StateExited {
-			equal(t, id+"exit code", *c.ExitCode, i.State.ExitCode)
+			treetest.Equal(t, id+"exit code", *c.ExitCode, i.State.ExitCode)
 		}
 		if c.State != runtimes.StateCreated { // of such a one podman inspect tells the first word twice
-			equal(t, id+"command", strings.Join(c.Command, "\n"), strings.Join(append([]string{i.Path}, i.Args...), "\n"))
+			treetest.Equal(t, id+"command", strings.Join(c.Command, "\n"), strings.Join(append([]string{i.Path}, i.Args...), "\n"))
 		}
-		equal(t, id+"labels", len(c.Labels), len(i.Config.Labels))
+		treetest.Equal(t, id+"labels", len(c.Labels), len(i.Config.Labels))
 		for k, v := range i.Config.Labels {
-			equal(t, id+"label "+k, c.Labels[k], v)
+			treetest.Equal(t, id+"label "+k, c.Labels[k], v)
 		}
-		equal(t, id+"privileged", c.Privileged, i.HostConfig.Privileged)
-		equal(t, id+"restarts", *c.Restarts, i.RestartCount)
-		equal(t, id+"log", c.LogDriver+" "+c.LogPath, i.HostConfig.LogConfig.Type+" "+i.HostConfig.LogConfig.Path)
-		equal(t, id+"layers", c.Snapshotter+" "+c.Rootfs.Upper.Dir+" over "+dirs(c.Rootfs.Lower), i.GraphDriver.Name+" "+i.GraphDriver.Data.UpperDir+" over "+i.GraphDriver.Data.LowerDir)
+		treetest.Equal(t, id+"privileged", c.Privileged, i.HostConfig.Privileged)
+		treetest.Equal(t, id+"restarts", *c.Restarts, i.RestartCount)
+		treetest.Equal(t, id+"log", c.LogDriver+" "+c.LogPath, i.HostConfig.LogConfig.Type+" "+i.HostConfig.LogConfig.Path)
+		treetest.Equal(t, id+"layers", c.Snapshotter+" "+c.Rootfs.Upper.Dir+" over "+treetest.Dirs(c.Rootfs.Lower), i.GraphDriver.Name+" "+i.GraphDriver.Data.UpperDir+" over "+i.GraphDriver.Data.LowerDir)
 		if c.Rootfs.Problem != nil || c.Rootfs.UserXattr || c.Rootfs.Kind != runtimes.RootfsOverlay {
 			t.Errorf("%s%+v", id, c.Rootfs)
 		}
@@ -172,7 +144,7 @@ func TestContainersAreThoseOfTheNode(t *testing.T) {
 
 func TestImagesAreThoseOfTheNode(t *testing.T) {
 	s, want := open(t)
-	images, said := collect(s.Images())
+	images, said := treetest.Collect(s.Images())
 	if said != "" || len(images) < len(want.Images) {
 		t.Errorf("%d images, the live node had %d; said %q", len(images), len(want.Images), said)
 	}
@@ -184,22 +156,22 @@ func TestImagesAreThoseOfTheNode(t *testing.T) {
 			continue
 		}
 		img, id := images[n], i.RepoTags[0]+" "
-		equal(t, id+"names", img.Names, i.RepoTags)
-		equal(t, id+"digest", img.Digest, i.Digest)
-		equal(t, id+"created", img.Created, i.Created)
-		equal(t, id+"platform", img.OS+"/"+img.Architecture, i.OS+"/"+i.Architecture)
-		equal(t, id+"layers", img.Layers, i.RootFS.Layers)
+		treetest.Equal(t, id+"names", img.Names, i.RepoTags)
+		treetest.Equal(t, id+"digest", img.Digest, i.Digest)
+		treetest.Equal(t, id+"created", img.Created, i.Created)
+		treetest.Equal(t, id+"platform", img.OS+"/"+img.Architecture, i.OS+"/"+i.Architecture)
+		treetest.Equal(t, id+"layers", img.Layers, i.RootFS.Layers)
 		top := i.GraphDriver.Data.UpperDir
 		if i.GraphDriver.Data.LowerDir != "" {
 			top += ":" + i.GraphDriver.Data.LowerDir
 		}
-		equal(t, id+"folders", dirs(img.Rootfs.Lower), top)
-		equal(t, id+"steps", len(img.History), len(i.History))
+		treetest.Equal(t, id+"folders", treetest.Dirs(img.Rootfs.Lower), top)
+		treetest.Equal(t, id+"steps", len(img.History), len(i.History))
 		if img.Size <= 0 || img.Pulled.IsZero() {
 			t.Errorf("%ssize %d, pulled %v", id, img.Size, img.Pulled)
 		}
 	}
-	snapshots, said := collect(s.Snapshots())
+	snapshots, said := treetest.Collect(s.Snapshots())
 	active := 0
 	for _, sn := range snapshots {
 		if sn.Kind == "active" {
@@ -254,8 +226,8 @@ func TestDamage(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			containers, said := collect(s.Containers())
-			images, alsoSaid := collect(s.Images())
+			containers, said := treetest.Collect(s.Containers())
+			images, alsoSaid := treetest.Collect(s.Images())
 			named, exited := 0, 0
 			for _, got := range containers {
 				if len(got.Rootfs.Lower) > 0 {
@@ -286,9 +258,9 @@ func TestMutants(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		collect(s.Containers())
-		collect(s.Images())
-		collect(s.Snapshots())
+		treetest.Collect(s.Containers())
+		treetest.Collect(s.Images())
+		treetest.Collect(s.Snapshots())
 	})
 }
 
@@ -305,7 +277,7 @@ func TestSQLiteState(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		containers, said := collect(s.Containers())
+		containers, said := treetest.Collect(s.Containers())
 		var lines []string
 		for _, c := range containers {
 			lines = append(lines, fmt.Sprint(c.ID, c.Name, c.State, c.Started, c.Finished, c.PID, c.LogPath, c.Labels, c.Mounts, c.Image, len(c.Records)))
@@ -388,7 +360,7 @@ func TestCRIO(t *testing.T) {
 	if s.Runtime() != runtimes.CRIO {
 		t.Errorf("runtime %s", s.Runtime())
 	}
-	containers, said := collect(s.Containers())
+	containers, said := treetest.Collect(s.Containers())
 	if said != "" || len(containers) != 2 {
 		t.Fatalf("%d containers, said %q", len(containers), said)
 	}
@@ -402,7 +374,7 @@ func TestCRIO(t *testing.T) {
 		t.Errorf("container %+v", app)
 	}
 	const dir = "/var/lib/containers/storage/overlay/"
-	if got, want := dirs(app.Rootfs.Lower), dir+base+"/diff:"+dir+base+"/diff1"; got != want || app.Rootfs.Upper.Dir != dir+top2+"/diff" {
+	if got, want := treetest.Dirs(app.Rootfs.Lower), dir+base+"/diff:"+dir+base+"/diff1"; got != want || app.Rootfs.Upper.Dir != dir+top2+"/diff" {
 		t.Errorf("layers %s under %s, want %s", got, app.Rootfs.Upper.Dir, want)
 	}
 }
