@@ -16,7 +16,8 @@
 // entry is shown as its own layer has it, Warn is told, and what can't be known
 // of it (the rest of a directory, a file's content) is an error.
 //
-// Not read: the index directory (index=on, nfs_export=on), fs-verity digests,
+// Digests of fs-verity are compared where a metadata-only copy has one (seal.go).
+// Not read: the index directory (index=on, nfs_export=on),
 // case-insensitive directories.
 package overlay
 
