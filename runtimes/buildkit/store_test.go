@@ -9,6 +9,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"lagan/internal/needs"
 	"lagan/runtimes"
 	"lagan/runtimes/buildkit"
 	"lagan/runtimes/internal/treetest"
@@ -124,7 +125,7 @@ func TestRoots(t *testing.T) {
 
 // TestMutants reads a root whose files were changed: no panic, each time the same.
 func TestMutants(t *testing.T) {
-	treetest.Mutants(t, tree(t, `{"value":"x"}`), 100, func(fsys *treetest.Tree) {
+	treetest.Mutants(t, tree(t, `{"value":"x"}`), needs.Rounds(100, 10), func(fsys *treetest.Tree) {
 		s, err := buildkit.Open(fsys, fsys.Root(), "/b")
 		if err != nil {
 			return
