@@ -11,9 +11,9 @@ import (
 // times (its structure, what is shared, the records), so that all of one that is
 // no larger than what is kept is read once.
 const (
-	blockSize  = 128 << 10
-	wholeSlots = 512 // a file of 64 MiB, of which it takes what is read of it
-	blockSlots = 32  // by the block's number: 4 MiB of a larger one
+	blockSize  = 64 << 10
+	wholeSlots = 1024 // a file of 64 MiB, of which it takes what is read of it
+	blockSlots = 64   // by the block's number: 4 MiB of a larger one
 )
 
 // blocks reads through a cache of blocks.
@@ -44,7 +44,10 @@ func newBlocks(r io.ReaderAt, size int64) *blocks {
 // are kept for good, else a copy.
 func (b *blocks) bytes(off, n int64) ([]byte, error) {
 	if b.whole {
-		if data := b.view(off, n); data != nil {
+		b.mu.Lock()
+		data := b.view(off, n)
+		b.mu.Unlock()
+		if data != nil {
 			return data, nil
 		}
 	}
@@ -55,28 +58,36 @@ func (b *blocks) bytes(off, n int64) ([]byte, error) {
 // ReadAt implements io.ReaderAt. What isn't in one block, and what can't be read
 // as part of one, is read as it is.
 func (b *blocks) ReadAt(p []byte, off int64) (int, error) {
-	if data := b.view(off, int64(len(p))); data != nil {
-		return copy(p, data), nil
+	b.mu.Lock()
+	data := b.view(off, int64(len(p)))
+	n := copy(p, data) // before another block takes its place
+	b.mu.Unlock()
+	if data != nil {
+		return n, nil
 	}
 	return b.r.ReadAt(p, off)
 }
 
-// view returns bytes as they are kept; nil where they aren't in one block.
+// view returns bytes as they are kept; nil where they aren't in one block. b.mu
+// is held. Of a file that is kept as a whole they stay as they are, of another
+// one until the next call.
 func (b *blocks) view(off, n int64) []byte {
 	number := off / blockSize
 	at := off - number*blockSize
 	if off < 0 || n <= 0 || n > blockSize-at {
 		return nil
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	k := &b.kept[number%int64(len(b.kept))]
 	if k.number != number+1 {
-		data := make([]byte, min(blockSize, max(b.size-number*blockSize, 0)))
-		if got, err := b.r.ReadAt(data, number*blockSize); got < len(data) || err != nil && err != io.EOF {
+		want := min(blockSize, max(b.size-number*blockSize, 0))
+		if b.whole || int64(cap(k.data)) < want {
+			k.data = make([]byte, want)
+		}
+		k.number, k.data = 0, k.data[:want]
+		if got, err := b.r.ReadAt(k.data, number*blockSize); got < len(k.data) || err != nil && err != io.EOF {
 			return nil
 		}
-		k.number, k.data = number+1, data
+		k.number = number + 1
 	}
 	if at+n > int64(len(k.data)) {
 		return nil
