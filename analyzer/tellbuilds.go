@@ -55,15 +55,12 @@ func (t *teller) build(s Store, b *runtimes.Build) error {
 		t.r.Template(buildMessage)
 		return t.tell()
 	}
-	start, end := timeline.Created, timeline.Accessed
+	start, end, last := timeline.Created, timeline.Accessed, b.Used
 	if b.Kind == runtimes.BuildRecord {
-		start, end = timeline.Started, timeline.Ended
+		start, end, last = timeline.Started, timeline.Ended, b.Completed
 	}
 	if err := tell(actions[0], start, b.Created); err != nil {
 		return err
 	}
-	if b.Kind == runtimes.BuildRecord {
-		return tell(actions[1], end, b.Completed)
-	}
-	return tell(actions[1], end, b.Used)
+	return tell(actions[1], end, last)
 }

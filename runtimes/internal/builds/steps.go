@@ -1,7 +1,6 @@
 package builds
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +11,7 @@ import (
 	"lagan/runtimes"
 	"lagan/runtimes/internal/node"
 	"lagan/runtimes/internal/traces"
+	"lagan/runtimes/oci"
 )
 
 // executorDir holds a bundle for each step that runs: executor/runcexecutor/executor.go
@@ -53,8 +53,8 @@ func describeStep(b *runtimes.Build, raw []byte) error {
 			Cwd  string   `json:"cwd"`
 		} `json:"process"`
 	}
-	if err := json.Unmarshal(raw, &spec); err != nil {
-		return fmt.Errorf("decoding JSON: %w: %w", err, evidence.ErrCorrupt)
+	if err := oci.Decode(raw, &spec); err != nil {
+		return err
 	}
 	b.Name = strings.Join(spec.Process.Args, " ")
 	b.Options = map[string]string{}
