@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -189,9 +190,15 @@ func TestMountEnds(t *testing.T) {
 		m := startMount(t, docker, "tomcat-prod")
 		server := m.server(t)
 		m.cmd.Process.Kill()
-		m.end() // when the server, which has the same standard error, is gone too
-		if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", server)); err == nil && !strings.Contains(string(b), ") Z") {
-			t.Errorf("process %d serves on: %s", server, b)
+		m.end() // when the server has closed standard error, which a process does somewhat before its end
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+			b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", server))
+			if err != nil || strings.Contains(string(b), ") Z") {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("process %d serves on: %s", server, b)
+			}
 		}
 	})
 	t.Run("no mount", func(t *testing.T) {
