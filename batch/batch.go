@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"lagan/internal/durable"
 )
 
 // The files beside a snapshot's results.
@@ -284,7 +286,7 @@ func (o *Options) write(ctx context.Context, s Snapshot, digest string, r *run) 
 	if err := os.WriteFile(filepath.Join(tmp, DoneFile), []byte(digest+"\n"), 0o644); err != nil {
 		return err
 	}
-	if err := syncAll(tmp); err != nil {
+	if err := durable.Tree(tmp); err != nil {
 		return err
 	}
 	if err := os.Chmod(tmp, 0o755); err != nil {
@@ -297,7 +299,7 @@ func (o *Options) write(ctx context.Context, s Snapshot, digest string, r *run) 
 	if err := os.Rename(tmp, place); err != nil {
 		return err
 	}
-	return errors.Join(syncFile(o.Dir), o.clean(s))
+	return errors.Join(durable.Name(place), o.clean(s))
 }
 
 // guarded does the work; a panic is its error.
@@ -377,27 +379,4 @@ func WriteFile(path string, b []byte) error {
 		return err
 	}
 	return os.Rename(f.Name(), path)
-}
-
-// syncAll brings a folder and all its files to the disk.
-func syncAll(dir string) error {
-	return filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		return syncFile(path)
-	})
-}
-
-// syncFile syncs a file or a folder. Windows has no way to sync a folder.
-func syncFile(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := f.Sync(); err != nil && !errors.Is(err, fs.ErrInvalid) && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, fs.ErrPermission) {
-		return err
-	}
-	return nil
 }

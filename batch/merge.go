@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"lagan/internal/durable"
 )
 
 // TimelineFile is the file of results that is in the order of time.
@@ -76,10 +78,10 @@ func Merge(ctx context.Context, dir, out string) (Merged, error) {
 			return m, fmt.Errorf("merging %s: %w", name, err)
 		}
 	}
-	if err := errors.Join(os.Chmod(tmp, 0o755), syncAll(tmp)); err != nil {
+	if err := os.Chmod(tmp, 0o755); err != nil {
 		return m, err
 	}
-	return m, os.Rename(tmp, out)
+	return m, durable.Folder(tmp, out)
 }
 
 func exists(path string) bool {

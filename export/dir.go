@@ -16,6 +16,7 @@ import (
 	"syscall"
 
 	"lagan/evidence"
+	"lagan/internal/durable"
 )
 
 // What Dir makes in the folder that it is given.
@@ -41,7 +42,7 @@ type DirOptions struct {
 // there: regular files (0600) and folders (0700) to Files, and all that is known
 // of every name to Manifest. Devices, fifos, sockets and whiteouts are recorded
 // only. Holes stay holes. The folder appears whole or not at all: it is
-// written beside, and renamed.
+// written beside, synced and renamed.
 //
 // Nothing is written outside the folder: every name is made new (O_EXCL, which
 // follows no link) in a folder that was made before, through one os.Root, which
@@ -69,10 +70,7 @@ func Dir(ctx context.Context, path string, s Source, o DirOptions) (err error) {
 	if err := errors.Join(err, root.Close()); err != nil {
 		return err
 	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) { // only ever an empty folder
-		return err
-	}
-	return os.Rename(tmp, path)
+	return durable.Folder(tmp, path)
 }
 
 // isFree says whether path can become a new folder.

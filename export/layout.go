@@ -15,6 +15,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"lagan/internal/durable"
 )
 
 // Media types of an OCI layout: image-spec media-types.md.
@@ -168,13 +170,13 @@ func (l *Layout) Finish() error {
 	if err := l.root.Close(); err != nil {
 		return errors.Join(err, l.Discard())
 	}
-	if err := os.Remove(l.path); err != nil && !errors.Is(err, fs.ErrNotExist) { // only ever an empty folder
-		return errors.Join(err, l.Discard())
-	}
 	if err := os.Chmod(l.tmp, 0o755); err != nil {
 		return errors.Join(err, l.Discard())
 	}
-	return os.Rename(l.tmp, l.path)
+	if err := durable.Folder(l.tmp, l.path); err != nil {
+		return errors.Join(err, l.Discard())
+	}
+	return nil
 }
 
 // Archive writes the layout as a tar, as skopeo's and podman's oci-archive is

@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"strings"
 
+	"lagan/internal/durable"
 	"lagan/internal/text"
 )
 
@@ -141,10 +142,10 @@ func (f *outFolder) finish() error {
 	if err := errors.Join(err, f.root.Close()); err != nil {
 		return errors.Join(err, os.RemoveAll(f.tmp))
 	}
-	if err := os.Remove(f.path); err != nil && !errors.Is(err, fs.ErrNotExist) { // only ever an empty folder
+	if err := durable.Folder(f.tmp, f.path); err != nil {
 		return errors.Join(err, os.RemoveAll(f.tmp))
 	}
-	return os.Rename(f.tmp, f.path)
+	return nil
 }
 
 // discard takes all away again.

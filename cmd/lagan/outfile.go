@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"lagan/internal/durable"
 )
 
 // behindLinks is the file that a link leads to, or name itself: what is renamed
@@ -134,7 +136,10 @@ func (o output) finish() error {
 	if o.itself {
 		return o.Close()
 	}
-	return os.Rename(o.Name(), o.name)
+	if err := os.Rename(o.Name(), o.name); err != nil {
+		return err
+	}
+	return durable.Name(o.name)
 }
 
 // discard takes away what did not get its name, and is harmless after finish.

@@ -24,22 +24,29 @@ var (
 // and what the confinement asks of the kernel.
 var ofRuntime = []string{"/sys/kernel/mm/transparent_hugepage/", "/sys/fs/cgroup/", "/proc/self/", "/proc/sys/", "/etc/localtime", "/usr/share/zoneinfo/", "/dev/null"}
 
+// builtProgram builds the program as it is given out: a build with cgo opens its libraries.
+func builtProgram(t *testing.T, dir string) string {
+	t.Helper()
+	program := filepath.Join(dir, "lagan")
+	build := exec.Command("go", "build", "-o", program, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if b, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("building: %v: %s", err, b)
+	}
+	return program
+}
+
 // TestSystemCalls follows every command call by call: the evidence is opened for
 // reading alone, nothing is started, nothing is sent, and nothing is opened or
 // changed but evidence, output, spool and what Go's runtime looks at.
 func TestSystemCalls(t *testing.T) {
 	needs.Tool(t, "strace")
 	dir := t.TempDir()
-	program, trace, spool, out := filepath.Join(dir, "lagan"), filepath.Join(dir, "trace"), filepath.Join(dir, "spool"), filepath.Join(dir, "out")
+	program, trace, spool, out := builtProgram(t, dir), filepath.Join(dir, "trace"), filepath.Join(dir, "spool"), filepath.Join(dir, "out")
 	for _, d := range []string{spool, out} {
 		if err := os.Mkdir(d, 0o700); err != nil {
 			t.Fatal(err)
 		}
-	}
-	build := exec.Command("go", "build", "-o", program, ".") // as it is given out: a build with cgo opens its libraries
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if b, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building: %v: %s", err, b)
 	}
 	raw, packed := fixtures.Disk(t, "docker-ext4"), fixtures.Path("podman-ext4.img.zst")
 	file := filepath.Join(out, "file")
@@ -52,7 +59,7 @@ func TestSystemCalls(t *testing.T) {
 		{"bundle", raw, "tomcat-prod", "-o", filepath.Join(out, "bundle")},
 	} {
 		t.Run(strings.Join(append(args[:1:1], args[2:]...), " "), func(t *testing.T) {
-			cmd := exec.Command("strace", append([]string{"-f", "-qq", "-y", "-s", "4096", "-e", "trace=%file,%network,%process", "-o", trace, program}, append(args, "--temp", spool)...)...)
+			cmd := exec.Command("strace", append([]string{"-f", "-qq", "-y", "-s", "4096", "-e", "signal=none", "-e", "trace=%file,%network,%process", "-o", trace, program}, append(args, "--temp", spool)...)...)
 			b, err := cmd.CombinedOutput()
 			if strings.Contains(string(b), "ptrace") {
 				t.Skipf("no process can be traced here: %s", b)
@@ -69,10 +76,34 @@ func TestSystemCalls(t *testing.T) {
 	}
 }
 
+// calls are the lines of a trace, of which strace splits those during which
+// another thread was seen: such a call is put together, where it ended.
+func calls(trace string) (all []string) {
+	const unfinished, resumed = " <unfinished ...>", " resumed>"
+	begun := map[string]string{} // by thread
+	for line := range strings.Lines(trace) {
+		thread, call, _ := strings.Cut(line, " ")
+		if before, ok := strings.CutSuffix(strings.TrimRight(line, "\n"), unfinished); ok {
+			begun[thread] = before
+			continue
+		}
+		if strings.HasPrefix(strings.TrimLeft(call, " "), "<... ") {
+			_, after, _ := strings.Cut(call, resumed)
+			line = begun[thread] + after
+			delete(begun, thread)
+		}
+		all = append(all, line)
+	}
+	for _, line := range begun { // that never ended
+		all = append(all, line)
+	}
+	return all
+}
+
 // checkTrace looks at each call of a trace.
 func checkTrace(t *testing.T, trace, disk string, writable []string) {
 	execs, opened := 0, false
-	for line := range strings.Lines(trace) {
+	for _, line := range calls(trace) {
 		refused := strings.Contains(line, " = -1 ")
 		if execCall.MatchString(line) {
 			execs++

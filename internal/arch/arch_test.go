@@ -18,6 +18,7 @@ var ranks = []struct {
 	{"internal/text", nil},
 	{"internal/confine", nil},
 	{"internal/isolate", nil},
+	{"internal/durable", nil},
 	{"internal/piece", []string{"evidence"}},
 	{"internal/jsonscan", nil},
 	{"internal/jsonscan/scantest", []string{"internal/jsonscan"}}, // for tests alone
@@ -50,10 +51,10 @@ var ranks = []struct {
 	{"layers", []string{"evidence", "internal/bin"}},
 	{"overlay", []string{"evidence", "internal/bin"}},
 	{"export/ext4", []string{"evidence"}},
-	{"export", []string{"evidence", "internal/text"}}, // what leaves a tree, apart from layers, which compares what is in one
+	{"export", []string{"evidence", "internal/durable", "internal/text"}}, // what leaves a tree, apart from layers, which compares what is in one
 	{"find", []string{"evidence"}},
 	{"hashset", []string{"evidence", "internal/sqlite"}},
-	{"batch", nil},
+	{"batch", []string{"internal/durable"}},
 	{"mount", []string{"evidence"}},
 	{"artifacts/...", []string{"evidence", "artifacts/lines", "artifacts/stamp", "internal/bin", "internal/text"}},
 	{"timeline", []string{"internal/text"}},
@@ -62,7 +63,7 @@ var ranks = []struct {
 	{"report", []string{"findings", "internal/text"}},
 	{"checkpoint", []string{"evidence"}},
 	{"analyzer", []string{"checkpoint", "find", "hashset", "evidence/...", "internal/sqlite", "runtimes/...", "layers", "overlay", "export", "mount", "artifacts/...", "timeline", "findings", "report"}},
-	{"cmd/lagan", []string{"checkpoint", "batch", "find", "analyzer", "mount", "evidence", "runtimes", "layers", "timeline", "findings", "report", "internal/text", "internal/confine", "internal/isolate"}},
+	{"cmd/lagan", []string{"checkpoint", "batch", "find", "analyzer", "mount", "evidence", "runtimes", "layers", "timeline", "findings", "report", "internal/text", "internal/confine", "internal/durable", "internal/isolate"}},
 	{"fixtures", nil},
 	{"scripts/...", []string{"..."}},
 }
@@ -72,7 +73,7 @@ var ranks = []struct {
 var banned = []string{"os/exec", "net", "net/http", "unsafe", "plugin", "C"}
 
 // doors lists which parts may open files of the analyst's machine.
-var doors = []string{"batch", "cmd/lagan", "mount", "evidence/image", "evidence/hostdir", "timeline", "export", "internal/confine", "internal/isolate"}
+var doors = []string{"batch", "cmd/lagan", "mount", "evidence/image", "evidence/hostdir", "timeline", "export", "internal/confine", "internal/durable", "internal/isolate"}
 
 // third lists where each module of others may be used outside tests.
 var third = map[string][]string{
@@ -81,7 +82,7 @@ var third = map[string][]string{
 	"github.com/landlock-lsm/":      {"internal/confine"},
 	"github.com/elastic/":           {"internal/confine"},
 	"github.com/hanwen/go-fuse":     {"mount"},
-	"golang.org/x/sys":              {"evidence/image", "evidence/hostdir", "evidence/remains/remainstest", "evidence/packtest", "mount", "scripts"},
+	"golang.org/x/sys":              {"evidence/image", "evidence/hostdir", "evidence/remains/remainstest", "evidence/packtest", "mount", "internal/durable", "scripts"},
 	"github.com/klauspost/compress": {"layers", "evidence", "fixtures", "timeline", "artifacts", "scripts"},
 	"github.com/diskfs/go-diskfs":   {"evidence"},
 	"go.etcd.io/bbolt":              {"runtimes/internal/treetest", "scripts"}, // writes databases for tests and measurements
