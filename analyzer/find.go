@@ -39,7 +39,9 @@ func (n *Node) Findings(ctx context.Context, o FindOptions) ([]*findings.Finding
 		hostname: n.System().Hostname, find: f,
 	}
 	t.r = t.pipe.record()
+	f.begin()
 	err = t.all()
+	f.settle()
 	if failed := t.pipe.close(); err == nil {
 		err = failed
 	}
@@ -59,6 +61,8 @@ type finder struct {
 	in   *findings.Indicators
 	all  findings.Collection
 	wide bool // rules or indicators need every file of the node
+	// queue is where subjects are held against the rules while others are met; nil: at once.
+	queue *matchQueue
 
 	containers map[*Container]*containerFinder
 	byID       map[string]*Container
@@ -91,6 +95,7 @@ func newFinder(n *Node, ctx context.Context, o FindOptions) (*finder, error) {
 
 // finish looks at what is known only when all has been told, and at what a timeline doesn't tell.
 func (f *finder) finish() error {
+	f.settle()
 	f.logins.finish(f)
 	f.layers.finish()
 	f.node.finish()
@@ -186,8 +191,13 @@ func placeOf(c *Container, path string) string {
 	return "CONTAINER:" + c.DisplayName() + ":" + path
 }
 
-// match holds a subject against all rules and adds what it meets.
+// match holds a subject against all rules, beside what is told next. The subject is given away.
 func (f *finder) match(s *findings.Subject, e findings.Evidence) {
+	f.later(e.Place, func() { f.meet(s, e) })
+}
+
+// meet holds a subject against all rules and adds what it meets.
+func (f *finder) meet(s *findings.Subject, e findings.Evidence) {
 	e.Kind = s.Kind
 	for _, m := range f.set.Match(s) {
 		found := e
@@ -231,7 +241,7 @@ func (f *finder) indicators(s *findings.Subject, e findings.Evidence) {
 // computed adds what was found by other means than a rule's detection.
 func (f *finder) computed(rule string, e findings.Evidence) {
 	if r := f.set.Rule(rule); r != nil {
-		f.all.Add(r, "", e)
+		f.later(e.Place, func() { f.all.Add(r, "", e) })
 	}
 }
 

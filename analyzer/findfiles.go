@@ -89,7 +89,7 @@ func (f *finder) change(c *Container, ch *Change) {
 	}
 	s.Lazy("packaged", func() string { return boolText(cf.lists.brought(ch.Path, e.Open)) })
 	if kind == "opaque" {
-		cf.opaque(s, e)
+		f.later(e.Place, func() { cf.opaque(s, e) })
 		return
 	}
 	f.match(s, e)
@@ -106,7 +106,7 @@ func (cf *containerFinder) opaque(s *findings.Subject, e findings.Evidence) {
 	}
 	dir := path.Dir(e.Path)
 	if cf.replaced[dir]++; cf.replaced[dir] <= shownReplaced {
-		cf.match(s, e)
+		cf.meet(s, e)
 	}
 	if cf.replaced[dir] > 1 {
 		return

@@ -1,10 +1,12 @@
 package analyzer
 
 import (
+	"bytes"
 	"io"
 	"maps"
 	"regexp"
 	"slices"
+	"unicode/utf8"
 
 	"lagan/evidence"
 	"lagan/findings"
@@ -30,6 +32,37 @@ const maxSecrets = 100_000
 // secretNames are paths of files that hold secrets, if they hold anything.
 var secretNames = regexp.MustCompile(`(?i)/(id_(rsa|dsa|ecdsa|ed25519)|[^/]*secrets?(\.[a-z]+)?|credentials(\.[a-z]+)?|[^/]*passwords?(\.txt)?|\.env(\.[a-z]+)?|\.netrc|\.pgpass|\.git-credentials|\.npmrc|\.pypirc|\.dockerconfigjson|\.aws/config|kubeconfig|[^/]+\.(pem|key|p12|pfx|jks|keystore|kdbx)|service[-_]?account[^/]*\.json|[^/]*token(\.txt)?)$`)
 
+// secretWords are texts of which the last element of such a path has one. Nearly all
+// files of an image have none, and are not held against the pattern.
+var secretWords = [...]string{
+	"id_", "secret", "credential", "password", ".env", ".netrc", ".pgpass", ".npmrc", ".pypirc", ".dockerconfigjson", "config",
+	".pem", ".key", ".p12", ".pfx", ".jks", ".kdbx", "account", "token",
+}
+
+// holdsSecret says whether a file's path is one of secretNames.
+func holdsSecret(path []byte) bool {
+	var low [256]byte
+	name := path[bytes.LastIndexByte(path, '/')+1:]
+	if len(name) > len(low) { // of no filesystem's
+		return secretNames.Match(path)
+	}
+	for i, c := range name {
+		if c >= utf8.RuneSelf { // two of which are k and s, for who ignores case
+			return secretNames.Match(path)
+		}
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		low[i] = c
+	}
+	for _, w := range secretWords {
+		if bytes.Contains(low[:len(name)], []byte(w)) {
+			return secretNames.Match(path)
+		}
+	}
+	return false
+}
+
 // publicKeys are folders whose files are called like secrets and are none.
 var publicKeys = regexp.MustCompile(`/(ca-certificates|ssl/certs|pki/tls/certs|certs?|node_modules|site-packages|dist-packages|testdata|tests?|doc|docs|examples?|zoneinfo|locale|keyrings|apt)/`)
 
@@ -39,7 +72,7 @@ var secretText = regexp.MustCompile(`-----BEGIN (RSA |EC |OPENSSH |DSA |ENCRYPTE
 // file looks at a file of a layer, as the timeline tells it.
 func (f *layerFinder) file(t *volumeTeller, i int32, in folder, name []byte) {
 	n := t.x.node(i)
-	if f.count >= maxSecrets || n.typ == evidence.TypeDir || !secretNames.Match(name) || publicKeys.Match(name) {
+	if f.count >= maxSecrets || n.typ == evidence.TypeDir || !holdsSecret(name) || publicKeys.Match(name) {
 		return
 	}
 	p := string(name)

@@ -154,7 +154,7 @@ func (f *nodeFinder) promises() promises {
 	if f.packaged == nil {
 		f.packaged = make(promises)
 		if f.n.Tree != nil {
-			f.packaged.read(f.n.Tree, nil, func(at string, err error) { f.n.gap(0, placeOf(nil, at), err) })
+			f.packaged.read(f.n.Tree, nil, func(at string, err error) { f.gap(placeOf(nil, at), err) })
 		}
 	}
 	return f.packaged

@@ -15,7 +15,9 @@ func (t *teller) look() (err error) {
 	if t.o.Find != nil && t.o.Scope != ScopeNode {
 		o := *t.o.Find
 		o.Containers = t.o.Containers
-		t.find, err = newFinder(t.n, t.ctx, o)
+		if t.find, err = newFinder(t.n, t.ctx, o); err == nil {
+			t.find.begin()
+		}
 	}
 	return err
 }

@@ -42,6 +42,9 @@ func (n *Node) Timeline(ctx context.Context, o TimelineOptions, add func(*timeli
 	if err == nil {
 		err = t.all()
 	}
+	if t.find != nil {
+		t.find.settle()
+	}
 	if failed := t.pipe.close(); err == nil {
 		err = failed
 	}

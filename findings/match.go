@@ -121,7 +121,7 @@ type fieldMatch struct {
 type test func(value *given) (string, bool)
 
 func (f *fieldMatch) match(s *Subject) (hit, bool) {
-	var vs []*given
+	var vs []given
 	if f.field == "" {
 		vs = s.keywords()
 	} else {
@@ -137,8 +137,8 @@ func (f *fieldMatch) match(s *Subject) (hit, bool) {
 	var found hit
 	for _, t := range f.tests {
 		ok := false
-		for _, v := range vs {
-			if part, passes := t(v); passes {
+		for i := range vs {
+			if part, passes := t(&vs[i]); passes {
 				found, ok = hit{f.field, part}, true
 				break
 			}
@@ -288,30 +288,30 @@ func (c compiler) regexp(value, flags string) (test, error) {
 }
 
 // pattern is a regular expression that is parsed when the first text is held against it, and
-// compiled when the first text has one of its literals: most of a set never are, and
+// compiled when the first text has what it demands: most of a set never are, and
 // both cost more than a small disk's files.
 type pattern struct {
 	text  string
 	parse sync.Once
-	hints []string // nil: any text may match
+	asks  *demand // nil: any text may match
 	once  sync.Once
 	re    *regexp.Regexp
 }
 
-// may says whether a text has one of the pattern's literals.
+// may says whether a text has what the pattern demands.
 func (p *pattern) may(v *given) bool {
 	p.parse.Do(func() {
 		if parsed, err := syntax.Parse(p.text, syntax.Perl); err == nil { // as it is: see compiler
-			p.hints = literals(parsed)
+			p.asks = literals(parsed)
 		}
 	})
-	return p.hints == nil || hasAny(v.lower(), p.hints)
+	return p.asks == nil || p.asks.met(v)
 }
 
 // patterns are those that were given, since rules use one for several fields.
 var patterns sync.Map // by text
 
-// find looks for a pattern in texts that have one of its literals. The pattern must be right.
+// find looks for a pattern in texts that have what it demands. The pattern must be right.
 func find(text string) test {
 	known, ok := patterns.Load(text)
 	if !ok {

@@ -1,7 +1,6 @@
 package findings
 
 import (
-	"regexp/syntax"
 	"strings"
 	"testing"
 )
@@ -233,16 +232,24 @@ func FuzzIndicators(f *testing.F) {
 	})
 }
 
-func TestLiterals(t *testing.T) {
-	for pattern, want := range map[string]string{
-		`(?i)\b(curl|wget)\b[^\n]*\|\s*(ba)?sh`: "curl,wget", `a.*longest.*b`: "longest", `x*`: "", `(foo|b*)`: "", `(?:abc){2,3}`: "abc", `^/etc/(passwd|shadow)$`: "passwd,shadow",
-	} {
-		re, err := syntax.Parse(pattern, syntax.Perl)
-		if err != nil {
-			t.Fatal(err)
+// BenchmarkMatch holds a container's changed file against all rules.
+func BenchmarkMatch(b *testing.B) {
+	s, err := Default()
+	if err != nil {
+		b.Fatal(err)
+	}
+	text := strings.Repeat("def handle(self, request):\n    return self.cache['key'] or None\n", 8)
+	b.ReportAllocs()
+	for b.Loop() {
+		f := NewSubject(KindFile)
+		for field, value := range map[string]string{"where": "container", "change": "modified", "type": "file", "path": "/usr/lib/python3/d001/module.py", "name": "module.py", "dir": "/usr/lib/python3/d001", "mode": "0644", "executable": "false"} {
+			f.Set(field, value)
 		}
-		if got := strings.Join(literals(re), ","); got != want {
-			t.Errorf("%s: %q, want %q", pattern, got, want)
+		f.List("changed", []string{"content", "mtime"})
+		f.Lazy(TextField, func() string { return text })
+		f.Lazy("added_text", func() string { return text })
+		if got := s.Match(f); len(got) != 0 {
+			b.Fatal(got)
 		}
 	}
 }

@@ -19,7 +19,7 @@ type Subject struct {
 	Kind   string
 	fields map[string][]string
 	lazy   map[string]func() string
-	texts  map[string][]*given
+	texts  map[string][]given
 }
 
 // maxText is the most bytes of one value that rules look into.
@@ -109,7 +109,7 @@ var aliases = map[string][]string{
 }
 
 // values returns the values of a field by sigma's name of it or ours.
-func (s *Subject) values(field string) []*given {
+func (s *Subject) values(field string) []given {
 	if v := s.textsOf(field); len(v) > 0 {
 		return v
 	}
@@ -121,7 +121,7 @@ func (s *Subject) values(field string) []*given {
 	return nil
 }
 
-func (s *Subject) textsOf(field string) []*given {
+func (s *Subject) textsOf(field string) []given {
 	if t, ok := s.texts[field]; ok {
 		return t
 	}
@@ -129,12 +129,12 @@ func (s *Subject) textsOf(field string) []*given {
 	if len(values) == 0 {
 		return nil
 	}
-	out := make([]*given, len(values))
+	out := make([]given, len(values))
 	for i, v := range values {
-		out[i] = &given{s: v}
+		out[i].s = v
 	}
 	if s.texts == nil {
-		s.texts = make(map[string][]*given, 16)
+		s.texts = make(map[string][]given, 16)
 	}
 	s.texts[field] = out
 	return out
@@ -143,10 +143,17 @@ func (s *Subject) textsOf(field string) []*given {
 // keywords are the fields that a selection without field names looks into.
 var keywords = []string{"message", "command", "path", TextField}
 
-func (s *Subject) keywords() []*given {
-	var out []*given
+func (s *Subject) keywords() []given {
+	const all = "" // no field is called so
+	out, ok := s.texts[all]
+	if ok {
+		return out
+	}
 	for _, k := range keywords {
 		out = append(out, s.textsOf(k)...)
+	}
+	if s.texts != nil { // there are texts
+		s.texts[all] = out
 	}
 	return out
 }
