@@ -186,7 +186,7 @@ func (p *packer) exact(s Store, r runtimes.Rootfs, l runtimes.Layer, folder evid
 		o.MapUID, o.MapGID = shift.uid, shift.gid
 	}
 	for _, b := range p.n.blobsOf(l) {
-		if done, err := p.blob(b, want, folder, o); done || err != nil {
+		if done, err := p.blob(b, l, want, folder, o); done || err != nil {
 			return done, err
 		}
 	}
@@ -213,7 +213,7 @@ func (p *packer) exact(s Store, r runtimes.Rootfs, l runtimes.Layer, folder evid
 }
 
 // blob copies a blob while it is compared with the folder.
-func (p *packer) blob(b layerBlob, want layers.Digest, folder evidence.FS, o layers.CompareOptions) (bool, error) {
+func (p *packer) blob(b layerBlob, l runtimes.Layer, want layers.Digest, folder evidence.FS, o layers.CompareOptions) (bool, error) {
 	file, err := b.open()
 	if err != nil {
 		return false, nil // verify tells of it
@@ -228,7 +228,7 @@ func (p *packer) blob(b layerBlob, want layers.Digest, folder evidence.FS, o lay
 	d, err := p.layout.Blob(mediaType, func(w io.Writer) error {
 		kept := &keepingWriter{w: w}
 		raw := io.TeeReader(contextReader{p.ctx, io.NewSectionReader(file, 0, file.Size())}, kept)
-		sums, failed = layers.ReadBlob(raw, b.want, func(tar io.Reader) (err error) {
+		sums, failed = layers.ReadBlob(raw, b.want, p.n.counted(l), func(tar io.Reader) (err error) {
 			found, err = layers.CompareTar(tar, folder, o)
 			return err
 		})

@@ -138,7 +138,7 @@ func unpackOCI(t *testing.T, dir string) (*Tree, []string) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { plain.Close() })
-		sums, err := layers.ReadBlob(f, want, func(r io.Reader) error { _, err := io.Copy(plain, r); return err })
+		sums, err := layers.ReadBlob(f, want, -1, func(r io.Reader) error { _, err := io.Copy(plain, r); return err })
 		if err != nil || sums.Digest != want || sums.Size != l.Size || sums.DiffID.String() != config.Rootfs.DiffIDs[k] {
 			t.Fatalf("layer %d: %v %+v", k, err, sums)
 		}

@@ -245,7 +245,7 @@ func (n *Node) readBlobLayer(b layerBlob, l runtimes.Layer, user bool) (*layers.
 	if layers.CompressionOf(head[:got]) == layers.Uncompressed {
 		unpacked, keep = file, nil
 	}
-	sums, readErr := layers.ReadBlob(contextReader{n.ctx, io.NewSectionReader(file, 0, file.Size())}, b.want, keep)
+	sums, readErr := layers.ReadBlob(contextReader{n.ctx, io.NewSectionReader(file, 0, file.Size())}, b.want, n.counted(l), keep)
 	if unpacked != file {
 		file.Close()
 	}
@@ -257,6 +257,19 @@ func (n *Node) readBlobLayer(b layerBlob, l runtimes.Layer, user bool) (*layers.
 	n.blobs.mu.Unlock()
 	t, tarErr := layers.OpenTar(unpacked, unpacked.Size(), layers.TarOptions{UserXattr: user})
 	return t, errors.Join(readErr, tarErr, isLayer(sums, b.want, l, readErr == nil))
+}
+
+// counted is the size of a layer's files as its runtime counted them, -1 where it
+// didn't. It unpacked no more than the disks hold, whatever a record says.
+func (n *Node) counted(l runtimes.Layer) int64 {
+	var disks int64
+	for _, v := range n.Volumes {
+		if v.Size <= 0 { // a folder of this machine
+			return l.Size
+		}
+		disks += v.Size
+	}
+	return min(l.Size, disks)
 }
 
 // isLayer compares what was read with what the layer's digests promise.

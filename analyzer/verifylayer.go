@@ -130,7 +130,11 @@ func (p *packed) read(ctx context.Context, want layers.Digest, with []*layerChec
 			dirs = append(dirs, c.layer.Dir)
 		}
 	}
-	p.sums, p.err = layers.ReadBlob(contextReader{ctx, r}, want, func(tar io.Reader) error {
+	size := int64(-1)
+	for _, c := range with {
+		size = max(size, c.v.n.counted(c.layer))
+	}
+	p.sums, p.err = layers.ReadBlob(contextReader{ctx, r}, want, size, func(tar io.Reader) error {
 		if len(folders) == 0 {
 			return nil
 		}
@@ -197,10 +201,11 @@ func (c *layerCheck) diffID(b runtimes.Blob, got layers.Sums, want layers.Digest
 	out := Verdict{Check: CheckDiffID, Object: b.Path, Result: ResultOK, Want: c.diff.String()}
 	switch {
 	case err == nil && got.DiffID == c.diff:
-	case got.Digest != want:
-		out.Result, out.Note = ResultUnverifiable, "its blob isn't what its digest promises"
 	case errors.Is(err, evidence.ErrUnsupported):
 		out.Result, out.Note = ResultUnverifiable, err.Error()
+		c.v.n.gap(c.j.volume, b.Path, err)
+	case got.Digest != want:
+		out.Result, out.Note = ResultUnverifiable, "its blob isn't what its digest promises"
 	case err != nil:
 		out.Result, out.Field, out.Note = ResultChanged, "digest", err.Error()
 	default:

@@ -37,15 +37,24 @@ var (
 // itself takes without --long (ZSTD_WINDOWLOG_LIMIT_DEFAULT).
 const maxWindow = 128 << 20
 
-// A blob that unpacks to more than freeOutput may grow to maxRatio times its
-// size: deflate reaches 1032, so that only what was made to exhaust the reader is
-// stopped. What follows the end of the archive in it is padding, which no writer
-// makes larger than a record.
+// A blob that unpacks to more than freeOutput may grow to usualRatio times its
+// size: what layers hold packs to a half or a quarter, zeros to 1:1032 with gzip and
+// 1:32000 with zstd. One that a runtime unpacked may be as large as the runtime
+// counted it. What follows the end of the archive is padding, which no
+// writer makes larger than a record.
 const (
 	freeOutput = 2 << 30
-	maxRatio   = 1100
+	usualRatio = 100
 	maxPadding = 256 << 20
 )
+
+// outputFor is how many bytes may come out whatever goes in, where size bytes were
+// counted in the files: a tar has headers, padding and names beside.
+func outputFor(size int64) int64 {
+	const most = 1 << 60
+	size = min(max(size, 0), most)
+	return freeOutput + size + size/4
+}
 
 // Sums is what one pass over a blob found.
 type Sums struct {
@@ -59,16 +68,18 @@ type Sums struct {
 // ReadBlob reads a blob once, to its end: it is hashed as it is, unpacked, hashed
 // again and handed to read as a stream of the unpacked bytes. read may be nil, and
 // reads nothing, or an archive to its end. The blob's digest is of the algorithm of want.
+// size is how many bytes of files a record says are in it, or less than 0: without
+// one, a blob that unpacks beyond what layers do is evidence.ErrUnsupported.
 //
 // Sums are as whole as they can be: where the blob can't be unpacked (err is
 // evidence.ErrCorrupt) or read fails, Digest and Size are of the whole blob still.
 // They are zero where the blob itself could not be read.
-func ReadBlob(blob io.Reader, want Digest, read func(unpacked io.Reader) error) (Sums, error) {
+func ReadBlob(blob io.Reader, want Digest, size int64, read func(unpacked io.Reader) error) (Sums, error) {
 	raw := newHasher(want.Hash())
 	counted := &counter{r: io.TeeReader(blob, raw)}
 	in := bufio.NewReaderSize(counted, 1<<20)
 	var s Sums
-	err := s.unpack(in, counted, read)
+	err := s.unpack(in, counted, outputFor(size), read)
 	// what stands behind the compressed stream, or behind what can't be unpacked
 	_, restErr := io.Copy(io.Discard, in)
 	sum := raw.sum()
@@ -79,7 +90,7 @@ func ReadBlob(blob io.Reader, want Digest, read func(unpacked io.Reader) error) 
 	return s, errors.Join(err, restErr)
 }
 
-func (s *Sums) unpack(in *bufio.Reader, counted *counter, read func(io.Reader) error) error {
+func (s *Sums) unpack(in *bufio.Reader, counted *counter, free int64, read func(io.Reader) error) error {
 	unpacked, kind, done, err := unpack(in)
 	s.Compression = kind
 	if err != nil {
@@ -87,7 +98,7 @@ func (s *Sums) unpack(in *bufio.Reader, counted *counter, read func(io.Reader) e
 	}
 	defer done()
 	h := newHasher(Digest{}.Hash())
-	out := &counter{r: &limited{r: unpacked, in: counted, free: freeOutput}, tee: h}
+	out := &counter{r: &limited{r: unpacked, in: counted, free: free}, tee: h}
 	if read != nil {
 		err = read(out)
 	}
@@ -185,8 +196,9 @@ type limited struct {
 func (l *limited) Read(p []byte) (int, error) {
 	n, err := l.r.Read(p)
 	l.n += int64(n)
-	if l.n > l.free && l.n/maxRatio > l.in.n {
-		return n, fmt.Errorf("unpacks to more than %d times its size: %w", maxRatio, evidence.ErrUnsupported)
+	if l.n > l.free && l.n/usualRatio > l.in.n {
+		return n, fmt.Errorf("unpacks to more than %d MiB and %d times its size, as a bomb does, and no record says that it should: %w",
+			l.free>>20, usualRatio, evidence.ErrUnsupported)
 	}
 	return n, err
 }

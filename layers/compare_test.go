@@ -309,7 +309,7 @@ func FuzzReadBlob(f *testing.F) {
 		f.Add(packed(f, kind, whole))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, err := layers.ReadBlob(bytes.NewReader(b), layers.Digest{}, func(r io.Reader) error {
+		s, err := layers.ReadBlob(bytes.NewReader(b), layers.Digest{}, -1, func(r io.Reader) error {
 			_, err := layers.CompareTar(r, memfs.New(), layers.CompareOptions{})
 			return err
 		})

@@ -260,7 +260,7 @@ func TestReadBlob(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			read := 0
-			s, err := layers.ReadBlob(bytes.NewReader(blob), layers.DigestOf(blob), func(r io.Reader) error {
+			s, err := layers.ReadBlob(bytes.NewReader(blob), layers.DigestOf(blob), -1, func(r io.Reader) error {
 				n, err := io.CopyN(io.Discard, r, 700) // and leaves the rest
 				read = int(n)
 				return err
@@ -273,7 +273,7 @@ func TestReadBlob(t *testing.T) {
 			}
 			bad := bytes.Clone(blob)
 			bad[len(bad)/3] ^= 4
-			s, err = layers.ReadBlob(bytes.NewReader(bad), layers.DigestOf(blob), nil)
+			s, err = layers.ReadBlob(bytes.NewReader(bad), layers.DigestOf(blob), -1, nil)
 			if s.Digest != layers.DigestOf(bad) || s.Size != int64(len(bad)) || s.DiffID == layers.DigestOf(content) {
 				t.Errorf("flipped: %+v, %v", s, err)
 			}
@@ -288,7 +288,7 @@ func TestReadBlob(t *testing.T) {
 func TestReadBlobFails(t *testing.T) {
 	bad := errors.New("bad sector")
 	blob := packed(t, layers.Gzip, tarOf(t, file("a", "content")))
-	s, err := layers.ReadBlob(io.MultiReader(bytes.NewReader(blob[:40]), &failing{bad}), layers.Digest{}, nil)
+	s, err := layers.ReadBlob(io.MultiReader(bytes.NewReader(blob[:40]), &failing{bad}), layers.Digest{}, -1, nil)
 	if !errors.Is(err, bad) || !s.Digest.IsZero() {
 		t.Errorf("%+v %v", s, err)
 	}

@@ -129,7 +129,7 @@ func layerBlobs() ([]seed, error) {
 }
 
 func readBlob(m *mutant, told func(error)) {
-	_, err := layers.ReadBlob(io.NewSectionReader(m, 0, m.Size()), layers.Digest{}, func(r io.Reader) error {
+	_, err := layers.ReadBlob(io.NewSectionReader(m, 0, m.Size()), layers.Digest{}, -1, func(r io.Reader) error {
 		_, err := layers.CompareTar(r, memfs.New(), layers.CompareOptions{})
 		return err
 	})
