@@ -3,10 +3,14 @@ package analyzer
 import (
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"lagan/evidence"
+	"lagan/evidence/hostdir"
 	"lagan/fixtures"
 	"lagan/internal/needs"
 )
@@ -78,5 +82,67 @@ func TestMaxMemory(t *testing.T) {
 				t.Errorf("the other volume was not read: %v", n.Gaps())
 			}
 		})
+	}
+}
+
+// TestFolderIsGivenUp takes each way to read a folder of this machine to fail while
+// too much memory is in use, or past the deadline, and to work before and after.
+func TestFolderIsGivenUp(t *testing.T) {
+	dir := t.TempDir()
+	for _, err := range []error{os.WriteFile(filepath.Join(dir, "file"), []byte("content"), 0o600), os.Symlink("file", filepath.Join(dir, "link"))} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	fsys, err := hostdir.Open(dir, evidence.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fsys.Close()
+	p, m := &patience{limit: time.Hour}, &memory{limit: 1 << 40}
+	folder := patientFolder{fsys, p, m}
+	file, err := evidence.Lookup(folder, folder.Root(), "file")
+	if err != nil {
+		t.Fatal(err)
+	}
+	link, err := evidence.Lookup(folder, folder.Root(), "link")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := folder.Open(file.Ino)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ways := map[string]func() error{
+		"stat":     func() error { _, err := folder.Stat(file.Ino); return err },
+		"lookup":   func() error { _, err := evidence.Lookup(folder, folder.Root(), "file"); return err },
+		"readlink": func() error { _, err := folder.ReadLink(link.Ino); return err },
+		"xattrs":   func() error { _, err := folder.Xattrs(file.Ino); return err },
+		"read":     func() error { _, err := r.ReadAt(make([]byte, 7), 0); return err },
+		"readdir": func() error {
+			for _, err := range folder.ReadDir(folder.Root()) {
+				if err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	for _, c := range []struct {
+		name, says string
+		set        func()
+	}{
+		{"before", "", func() {}},
+		{"too much memory", "--max-memory", func() { m.over.Store(true) }},
+		{"enough again", "", func() { m.over.Store(false) }},
+		{"too long", "--timeout", func() { p.deadline.Store(1) }},
+		{"the next object", "", func() { p.deadline.Store(0) }},
+	} {
+		c.set()
+		for way, read := range ways {
+			if err := read(); (c.says == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), c.says) {
+				t.Errorf("%s: %s: %v", c.name, way, err)
+			}
+		}
 	}
 }

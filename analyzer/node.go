@@ -342,6 +342,9 @@ func (n *Node) openFolder(e *Evidence) error {
 	n.Evidence = append(n.Evidence, e)
 	n.Volumes = append(n.Volumes, v)
 	v.FS = fsys
+	if n.options.Timeout > 0 || n.options.MaxMemory > 0 {
+		v.FS = patientFolder{fsys, &n.patience, &n.memory}
+	}
 	v.Description = evidence.Describe(fsys)
 	return nil
 }

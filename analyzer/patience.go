@@ -3,8 +3,12 @@ package analyzer
 import (
 	"fmt"
 	"io"
+	"iter"
 	"sync/atomic"
 	"time"
+
+	"lagan/evidence"
+	"lagan/evidence/hostdir"
 )
 
 // patience ends what takes too long with one object. A reader of evidence
@@ -52,11 +56,80 @@ type patientReader struct {
 
 // ReadAt implements io.ReaderAt.
 func (r patientReader) ReadAt(b []byte, off int64) (int, error) {
-	if err := r.p.over(); err != nil {
-		return 0, err
-	}
-	if err := r.m.exceeded(); err != nil {
+	if err := givenUp(r.p, r.m); err != nil {
 		return 0, err
 	}
 	return r.ReaderAt.ReadAt(b, off)
+}
+
+// givenUp is the error of every read that there is no more patience for, or memory.
+func givenUp(p *patience, m *memory) error {
+	if err := p.over(); err != nil {
+		return err
+	}
+	return m.exceeded()
+}
+
+// patientFolder is a folder of this machine, of which no disk is read: the kernel
+// is asked, as long as there is patience, and memory.
+type patientFolder struct {
+	*hostdir.FS
+	p *patience
+	m *memory
+}
+
+// Stat implements evidence.FS.
+func (f patientFolder) Stat(ino evidence.Ino) (evidence.Info, error) {
+	if err := givenUp(f.p, f.m); err != nil {
+		return evidence.Info{}, err
+	}
+	return f.FS.Stat(ino)
+}
+
+// Lookup implements evidence.Lookuper.
+func (f patientFolder) Lookup(dir evidence.Ino, name string) (evidence.Entry, error) {
+	if err := givenUp(f.p, f.m); err != nil {
+		return evidence.Entry{}, err
+	}
+	return f.FS.Lookup(dir, name)
+}
+
+// ReadDir implements evidence.FS.
+func (f patientFolder) ReadDir(dir evidence.Ino) iter.Seq2[evidence.Entry, error] {
+	return func(yield func(evidence.Entry, error) bool) {
+		for e, err := range f.FS.ReadDir(dir) {
+			if up := givenUp(f.p, f.m); up != nil {
+				yield(evidence.Entry{}, up)
+				return
+			}
+			if !yield(e, err) {
+				return
+			}
+		}
+	}
+}
+
+// ReadLink implements evidence.FS.
+func (f patientFolder) ReadLink(ino evidence.Ino) (string, error) {
+	if err := givenUp(f.p, f.m); err != nil {
+		return "", err
+	}
+	return f.FS.ReadLink(ino)
+}
+
+// Xattrs implements evidence.FS.
+func (f patientFolder) Xattrs(ino evidence.Ino) (map[string][]byte, error) {
+	if err := givenUp(f.p, f.m); err != nil {
+		return nil, err
+	}
+	return f.FS.Xattrs(ino)
+}
+
+// Open implements evidence.FS.
+func (f patientFolder) Open(ino evidence.Ino) (*io.SectionReader, error) {
+	r, err := f.FS.Open(ino)
+	if err != nil {
+		return nil, err
+	}
+	return io.NewSectionReader(patientReader{r, f.p, f.m}, 0, r.Size()), nil
 }

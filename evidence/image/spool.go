@@ -25,11 +25,17 @@ const (
 	// with zstd, an empty filesystem to 1:20000, a small system to 1:3000.
 	bombSize  = 4 << 30
 	bombRatio = 24000
-	// A stream that begins with so many zeros and nothing else is no disk that was
-	// in use: labels, tables and superblocks stand in the first MiB. Other formats
-	// pack zeros worse than the ratio tells (xz 1:7000, gzip 1:1032, lz4 1:255) or
-	// unpack them slower (bzip2).
+	// A stream that begins with so many zeros is no disk that is in use, whose
+	// labels, tables and superblocks stand in the first MiB, but may be one that was
+	// wiped: it is read on where what is still packed looks like content. Other
+	// formats pack zeros worse than the ratio tells (xz 1:7000, gzip 1:1032, lz4
+	// 1:255) or unpack them slower (bzip2).
 	emptyHead = 256 << 20
+	// So many pieces of the packed file are looked at for content. Packed zeros
+	// have at most 126 values in a piece (xz), packed content nearly all 256.
+	samples      = 64
+	sampleSize   = 4096
+	sampleValues = 200
 	// spareSpace is left free in the temporary folder: filling it stops others.
 	spareSpace = 64 << 20
 	// checkEvery is how many bytes are written between two looks at the free space.
@@ -142,12 +148,34 @@ func (s *source) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// holdsContent says whether pieces of what wasn't read yet look like packed
+// content, and not like packed zeros.
+func (s *source) holdsContent() bool {
+	from, b := s.off.Load(), make([]byte, sampleSize)
+	for i := range int64(samples) {
+		n, _ := s.r.ReadAt(b, from+(s.size-from)/samples*i) // what can't be read holds nothing
+		var seen [256]bool
+		values := 0
+		for _, v := range b[:n] {
+			if !seen[v] {
+				seen[v] = true
+				values++
+			}
+		}
+		if values >= sampleValues {
+			return true
+		}
+	}
+	return false
+}
+
 // spool is the private file that a stream is unpacked into.
 type spool struct {
 	*os.File
 	size      int64
 	written   int64 // bytes that are not in holes
 	nextCheck int64
+	wiped     bool // zeros alone up to here, and content to come
 }
 
 func (s *spool) Size() int64 { return s.size }
@@ -206,7 +234,7 @@ func (s *spool) fill(ctx context.Context, r io.Reader, src *source, o Options) e
 		o.progress(c.off, src.size)
 		err := c.err
 		if err == nil {
-			err = s.excess(c.off, o.MaxSize)
+			err = s.excess(c.off, o.MaxSize, src)
 		}
 		if err == nil {
 			empty <- c.b[:bufferSize]
@@ -248,14 +276,17 @@ func unpackInto(ctx context.Context, r io.Reader, src *source, empty <-chan []by
 }
 
 // excess returns an error where the stream has grown past all reason.
-func (s *spool) excess(read, maxSize int64) error {
+func (s *spool) excess(read, maxSize int64, src *source) error {
 	switch {
 	case s.size > maxSize:
 		return fmt.Errorf("more than %d bytes come out: %w", maxSize, evidence.ErrUnsupported)
 	case s.size > bombSize && s.size/bombRatio > read:
 		return fmt.Errorf("more than %d times as many bytes come out as go in, as from a bomb: %w", bombRatio, evidence.ErrUnsupported)
-	case s.size > emptyHead && s.written == 0:
-		return fmt.Errorf("the first %d MiB are nothing but zeros, as from a bomb or an empty disk; to have more read, unpack it yourself: %w", emptyHead>>20, evidence.ErrUnsupported)
+	case s.size > emptyHead && s.written == 0 && !s.wiped:
+		if s.wiped = src.holdsContent(); s.wiped {
+			return nil
+		}
+		return fmt.Errorf("the first %d MiB are nothing but zeros, and what is packed after them looks like zeros too, as from a bomb or an empty disk; to have more read, unpack it yourself: %w", emptyHead>>20, evidence.ErrUnsupported)
 	}
 	return nil
 }
