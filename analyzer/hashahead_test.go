@@ -8,6 +8,10 @@ import (
 
 // TestHashAhead lists whole nodes with hashes that were made ahead, and file by file.
 func TestHashAhead(t *testing.T) {
+	from := "/"
+	if testing.Short() {
+		from = "/var" // without the sparse file of 5 GiB
+	}
 	for _, name := range []string{"podman-ext4", "containerd-btrfs", "docker-vfs"} {
 		t.Run(name, func(t *testing.T) {
 			list := func(o Options) (lines []string) {
@@ -16,7 +20,7 @@ func TestHashAhead(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := n.List(context.Background(), tree, "/", ListOptions{Recursive: true, Hash: true}, func(f File) error {
+				if err := n.List(context.Background(), tree, from, ListOptions{Recursive: true, Hash: true}, func(f File) error {
 					lines = append(lines, fmt.Sprintf("%s %s %d", f.Path, f.SHA256, f.Info.Size))
 					return nil
 				}); err != nil {

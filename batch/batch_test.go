@@ -65,19 +65,16 @@ func TestManifest(t *testing.T) {
 	}
 }
 
-// TestManifestLarge names 100,000 snapshots that are all called the same.
+// TestManifestLarge names 100,000 snapshots that are all called the same. Were
+// each to try all numbers from the first on, the test would not end within its time.
 func TestManifestLarge(t *testing.T) {
 	var b strings.Builder
 	for i := range 100_000 {
 		fmt.Fprintf(&b, "/archive/snap-%06d/Disk.img\n", i)
 	}
-	began := time.Now()
 	got, err := ReadManifest(write(t, filepath.Join(t.TempDir(), "m"), b.String()))
 	if err != nil || len(got) != 100_000 || got[99_999].Name != "Disk-100000" || got[1].Name != "Disk-2" {
 		t.Errorf("%d snapshots, %v", len(got), err)
-	}
-	if d := time.Since(began); d > time.Minute { // a second on a quiet machine; each trying all numbers before it takes an hour
-		t.Errorf("%v", d)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"slices"
 	"testing"
-	"time"
 
 	"lagan/evidence"
 	"lagan/evidence/erofs"
@@ -125,16 +124,8 @@ func TestFragmentLoop(t *testing.T) {
 	// The list of extents has their lengths alone; the last is where the fragment is.
 	extents := binary.LittleEndian.Uint32(inode[8:]) >> 12
 	clear(inode[size+8+8:][4*(extents-1):][:4])
-	done := make(chan bool)
-	go func() {
-		if f, err := erofs.Open(bytes.NewReader(b), int64(len(b)), evidence.Options{}); err == nil {
-			packtest.Exercise(f, func(error) {})
-		}
-		close(done)
-	}()
-	select {
-	case <-done:
-	case <-time.After(20 * time.Second):
-		t.Fatal("an inode waits for itself")
+	// An inode that waits for itself would end the test as a deadlock, or at its time limit.
+	if f, err := erofs.Open(bytes.NewReader(b), int64(len(b)), evidence.Options{}); err == nil {
+		packtest.Exercise(f, func(error) {})
 	}
 }

@@ -191,11 +191,12 @@ func mounted(t *testing.T, image, dir, options string, fn func(root string)) {
 // crash works on the filesystem from several goroutines and then shuts it down.
 func crash(t *testing.T, root string, seed int64, shutdown string) {
 	stop := make(chan struct{})
-	var wg sync.WaitGroup
+	var busy, wg sync.WaitGroup
 	for w := range 3 {
-		wg.Go(func() { churn(root, rand.New(rand.NewSource(seed*10+int64(w))), stop) })
+		busy.Add(1)
+		wg.Go(func() { churn(root, rand.New(rand.NewSource(seed*10+int64(w))), busy.Done, stop) })
 	}
-	time.Sleep(500 * time.Millisecond)
+	busy.Wait()
 	out, err := exec.Command("xfs_io", "-x", "-c", shutdown, root).CombinedOutput()
 	close(stop)
 	wg.Wait()
@@ -204,8 +205,9 @@ func crash(t *testing.T, root string, seed int64, shutdown string) {
 	}
 }
 
-// churn makes, changes and removes files at random until stop. Errors are part of it.
-func churn(root string, r *rand.Rand, stop chan struct{}) {
+// churn makes, changes and removes files at random until stop, and says when there
+// are many. Errors are part of it.
+func churn(root string, r *rand.Rand, busy func(), stop chan struct{}) {
 	name := func() string {
 		return fmt.Sprintf("%s/d%d/f%d%s", root, r.Intn(4), r.Intn(200), strings.Repeat("n", r.Intn(3)*30))
 	}
@@ -217,6 +219,9 @@ func churn(root string, r *rand.Rand, stop chan struct{}) {
 		case <-stop:
 			return
 		default:
+		}
+		if i == 2000 {
+			busy()
 		}
 		p := name()
 		switch r.Intn(14) {
