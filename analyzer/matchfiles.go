@@ -32,21 +32,31 @@ type MatchOptions struct {
 }
 
 // Find calls fn for what the expression tells of the files at and below each of
-// the starts. What can't be read is a gap.
+// the starts. What can't be read is a gap, and so is a start that isn't there,
+// unless it leaves nothing to do.
 func (n *Node) Find(ctx context.Context, t *Tree, starts []string, e *find.Expr, o MatchOptions, fn func(Match) error) error {
 	m, err := n.matcher(t, e, o.Now)
 	if err != nil {
 		return err
 	}
 	m.sets = o.Sets
+	missing := 0
 	for _, start := range starts {
 		ino, err := evidence.Resolve(t, t.Root(), start, strings.HasSuffix(start, "/"))
-		if err != nil {
+		switch {
+		case err != nil && len(starts) == 1:
 			return fmt.Errorf("%s: %w", t.Name, err)
+		case err != nil:
+			n.gap(0, t.Name, err)
+			missing++
+			continue
 		}
 		if stop, err := m.below(ctx, start, ino, fn); stop || err != nil {
 			return err
 		}
+	}
+	if missing > 0 && missing == len(starts) {
+		return fmt.Errorf("%s: none of the %d paths to begin at is there", t.Name, missing)
 	}
 	return nil
 }

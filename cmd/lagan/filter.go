@@ -17,12 +17,15 @@ type filter struct {
 	not  bool
 	// bare asks for a label's being there.
 	bare bool
+	// guessed is the key as it was given where it is no field's, so that a label's is meant.
+	guessed string
 }
 
 // parseFilters reads the filters. A key that is no field of the records is a
-// label's, where they have labels.
+// label's, where they have labels: whether one is called so, [checkGuesses] says.
 func parseFilters(texts []string, like record) ([]filter, error) {
-	fields := fieldsOf(reflect.TypeOf(like).Elem())
+	kind := reflect.TypeOf(like).Elem()
+	fields := fieldsOf(kind)
 	labelled := slices.Contains(fields, "labels")
 	var out []filter
 	for _, text := range texts {
@@ -40,26 +43,86 @@ func parseFilters(texts []string, like record) ([]filter, error) {
 			key, value, valued := strings.Cut(want, "=")
 			f.key, f.want, f.bare = "labels."+key, value, !valued
 		case slices.Contains(fields, first):
+			if err := checkMembers(kind, "", f.key); err != nil {
+				return nil, err
+			}
 		case labelled:
-			f.key = "labels." + f.key
+			f.key, f.guessed = "labels."+f.key, f.key
 		default:
-			return nil, usageError{fmt.Errorf("--filter: there is no field %q; there are %s", f.key, strings.Join(fields, ", "))}
+			return nil, noField(f.key, "field", fields)
 		}
 		out = append(out, f)
 	}
 	return out, nil
 }
 
+// checkMembers follows a key ("mounts.source") through the types of a record, as far
+// as they say what there may be.
+func checkMembers(t reflect.Type, within, key string) error {
+	if key == "" || t == reflect.TypeFor[json.RawMessage]() {
+		return nil
+	}
+	switch t.Kind() {
+	case reflect.Pointer, reflect.Slice:
+		return checkMembers(t.Elem(), within, key)
+	case reflect.Map, reflect.Interface:
+		return nil
+	case reflect.Struct:
+	default:
+		return usageError{fmt.Errorf("--filter: %s has no parts, and none that is called %q", strings.TrimSuffix(within, "."), key)}
+	}
+	name, rest, _ := strings.Cut(key, ".")
+	i := slices.IndexFunc(reflect.VisibleFields(t), func(f reflect.StructField) bool { return jsonName(f) == name })
+	if i < 0 {
+		if fields := fieldsOf(t); len(fields) > 0 { // else it writes itself
+			return noField(within+name, "field", fields)
+		}
+		return nil
+	}
+	return checkMembers(reflect.VisibleFields(t)[i].Type, within+name+".", rest)
+}
+
+// checkGuesses has an error for a key that is neither a field nor a label of any of the records.
+func checkGuesses(filters []filter, records []record) error {
+	for _, f := range filters {
+		if f.guessed == "" || len(records) == 0 {
+			continue
+		}
+		found := false
+		for _, r := range records {
+			v, err := plain(r)
+			if err != nil {
+				return err
+			}
+			if found = len(valuesAt(v, f.key)) > 0; found {
+				break
+			}
+		}
+		if !found {
+			return noField(f.guessed, "field or label", fieldsOf(reflect.TypeOf(records[0]).Elem()))
+		}
+	}
+	return nil
+}
+
+func noField(key, what string, fields []string) error {
+	return usageError{fmt.Errorf("--filter: no %s is called %q; the fields are %s", what, key, strings.Join(fields, ", "))}
+}
+
 // fieldsOf returns the names that a record's fields have in JSON.
 func fieldsOf(t reflect.Type) []string {
 	var out []string
-	for i := range t.NumField() {
-		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-		if name != "" && name != "-" {
+	for _, f := range reflect.VisibleFields(t) {
+		if name := jsonName(f); name != "" && name != "-" {
 			out = append(out, name)
 		}
 	}
 	return out
+}
+
+func jsonName(f reflect.StructField) string {
+	name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+	return name
 }
 
 // plain turns a record into what its JSON says.

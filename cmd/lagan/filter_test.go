@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 
 	"lagan/analyzer"
@@ -37,8 +38,24 @@ func TestFilter(t *testing.T) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
-	if _, err := parseFilters([]string{"none=x"}, &whichRecord{}); err == nil {
-		t.Error("a field that isn't there was taken")
+	for text, like := range map[string]record{"none=x": &whichRecord{}, "mounts.sorce=/etc": r, "mounts.source.x=/etc": r} {
+		_, err := parseFilters([]string{text}, like)
+		if err == nil || !strings.Contains(err.Error(), "the fields are") && !strings.Contains(err.Error(), "mounts.source has no parts") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+	for text, good := range map[string]bool{"app=none": true, "io.x/y.z=none": true, "stat=exited": false, "app.x=1": false, "label=none": true, "labels.none=x": true} {
+		fs, err := parseFilters([]string{text}, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var usage usageError
+		if err := checkGuesses(fs, []record{&containerRecord{ID: "b"}, r}); (err == nil) != good || err != nil && !errors.As(err, &usage) {
+			t.Errorf("%s: %v", text, err)
+		}
+		if err := checkGuesses(fs, nil); err != nil {
+			t.Errorf("%s of nothing: %v", text, err)
+		}
 	}
 }
 

@@ -62,7 +62,8 @@ type selectable interface {
 const filterHelp = `
 --filter KEY=VALUE keeps the records whose field has the value: a field as --output json names
 it (state=exited, mounts.source=/etc, ip=10.0.*), or a label (app=web, label=app, label=app=web). * stands for
-any text; KEY!=VALUE turns it round. Repeated filters must all hold.`
+any text; KEY!=VALUE turns it round. Repeated filters must all hold. A KEY that no field and no label has is an
+error; label=KEY isn't where none has it.`
 
 func (u *ui) list(l listing) *cobra.Command {
 	s := &selection{}
@@ -71,6 +72,9 @@ func (u *ui) list(l listing) *cobra.Command {
 	l.run = func(n *analyzer.Node, args []string) error {
 		records, err := l.records(n, s)
 		if err != nil {
+			return err
+		}
+		if err := checkGuesses(s.matches, records); err != nil {
 			return err
 		}
 		return u.write(func(w io.Writer) error {
