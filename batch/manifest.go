@@ -51,7 +51,7 @@ const (
 func ReadManifest(path string) ([]Snapshot, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("manifest: %w", err)
 	}
 	var all []Snapshot
 	dir := filepath.Dir(path)

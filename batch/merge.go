@@ -45,7 +45,7 @@ func Merge(ctx context.Context, dir, out string) (Merged, error) {
 	m := Merged{Lines: map[string]int64{}}
 	names, err := doneIn(dir)
 	if err != nil {
-		return m, err
+		return m, fmt.Errorf("folder of a batch: %w", err)
 	}
 	if len(names) == 0 {
 		return m, fmt.Errorf("%s holds no finished snapshot", dir)

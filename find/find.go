@@ -263,7 +263,7 @@ func parseNumber(s string) (number, error) {
 	}
 	n, err := strconv.ParseUint(digits, 10, 62)
 	if err != nil {
-		return number{}, fmt.Errorf("%q is no number", s)
+		return number{}, fmt.Errorf("%q is no number such as 7, +7 for more, -7 for less", s)
 	}
 	out.n = int64(n)
 	return out, nil

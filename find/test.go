@@ -3,7 +3,6 @@ package find
 import (
 	"bytes"
 	"fmt"
-	"io/fs"
 	"regexp"
 	"strconv"
 	"strings"
@@ -428,7 +427,7 @@ func parseMode(s string) (uint16, error) {
 	if n, err := strconv.ParseUint(s, 8, 16); err == nil && n <= 0o7777 {
 		return uint16(n), nil
 	}
-	bad := fmt.Errorf("%q is no mode: %w", s, fs.ErrInvalid)
+	bad := fmt.Errorf("%q is no mode such as 755, -4000 or /u+s", s)
 	var mode uint16
 	for _, clause := range strings.Split(s, ",") {
 		at := strings.IndexAny(clause, "+-=")

@@ -63,7 +63,7 @@ func ParseFormat(name string) (Format, error) {
 		}
 		known[i] = string(f)
 	}
-	return "", fmt.Errorf("no such timeline format: %q; there are %s", name, strings.Join(known, ", "))
+	return "", fmt.Errorf("no timeline format is called %q; there are %s", name, strings.Join(known, ", "))
 }
 
 // FormatOf returns the format that the ending of a file's name tells.

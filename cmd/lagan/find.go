@@ -236,7 +236,7 @@ func (t *fileTests) expr() (*find.Expr, error) {
 	}
 	e, err := find.Parse(args)
 	if err != nil {
-		return nil, usageError{err}
+		return nil, usageError{fmt.Errorf("-%w", err)} // find's tests have one dash, these flags two
 	}
 	return e, nil
 }

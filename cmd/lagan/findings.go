@@ -130,7 +130,7 @@ func (u *ui) loadRules(s *findings.Set, name string) error {
 		return nil
 	})
 	if err != nil {
-		return err
+		return fmt.Errorf("--rules: %w", err)
 	}
 	if len(s.Rules) == before {
 		return fmt.Errorf("--rules %s: no rule can be used: %w", name, errors.Join(bad...))

@@ -35,6 +35,18 @@ func (l *hashLists) check() error {
 	if l.onlyMatches && l.match == nil {
 		return usageError{errors.New("--only-matches needs --match FILE")}
 	}
+	for _, lists := range []struct {
+		flag  string
+		names []string
+	}{{"known", l.known}, {"match", l.match}} {
+		for _, name := range lists.names {
+			f, err := openFor(lists.flag, name)
+			if err != nil {
+				return err
+			}
+			f.Close()
+		}
+	}
 	return nil
 }
 

@@ -54,5 +54,17 @@ func addHelp(root *cobra.Command) {
 	flags.SetHelpFunc(func(c *cobra.Command, _ []string) {
 		fmt.Fprint(c.OutOrStdout(), root.PersistentFlags().FlagUsages())
 	})
+	help := &cobra.Command{
+		Use: "help [COMMAND]", Short: "help for a command",
+		RunE: func(_ *cobra.Command, args []string) error {
+			c, rest, err := root.Find(args)
+			if err != nil || c == root && len(rest) > 0 {
+				return usageError{fmt.Errorf("there is no command %q; `lagan help commands` lists them", args[0])}
+			}
+			c.InitDefaultHelpFlag()
+			return c.Help()
+		},
+	}
+	root.SetHelpCommand(help)
 	root.AddCommand(commands, flags)
 }

@@ -148,10 +148,8 @@ func (s *selection) prepare(like record) error {
 	if s.matches, err = parseFilters(s.filters, like); err != nil {
 		return err
 	}
-	if s.since != "" {
-		if s.from, err = parseSince(s.since); err != nil {
-			return err
-		}
+	if s.from, err = parseTime("since", s.since); err != nil {
+		return err
 	}
 	s.infra = analyzer.DefaultInfra()
 	if s.infraFile == "" {
@@ -171,15 +169,6 @@ func (s *selection) prepare(like record) error {
 		return usageError{fmt.Errorf("--infra %s: none of the lists names, images, labels is in it", s.infraFile)}
 	}
 	return nil
-}
-
-func parseSince(text string) (time.Time, error) {
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02 15:04:05", "2006-01-02 15:04", "2006-01-02"} {
-		if t, err := time.Parse(layout, text); err == nil {
-			return t, nil
-		}
-	}
-	return time.Time{}, usageError{fmt.Errorf("--since takes a time such as 2026-11-22 or 2026-11-22T09:00:00Z, not %q", text)}
 }
 
 // keeps says whether a record is chosen.

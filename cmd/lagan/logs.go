@@ -56,11 +56,11 @@ line is a record of time, source, text and where it stands.`,
 
 func (f *logsFlags) check() error {
 	var err error
-	if f.from, err = parseTime(f.since); err != nil {
-		return usageError{err}
+	if f.from, err = parseTime("since", f.since); err != nil {
+		return err
 	}
-	if f.to, err = parseTime(f.until); err != nil {
-		return usageError{err}
+	if f.to, err = parseTime("until", f.until); err != nil {
+		return err
 	}
 	if f.tail < -1 {
 		return usageError{fmt.Errorf("--tail takes a number of lines, not %d", f.tail)}

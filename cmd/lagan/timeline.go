@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -137,7 +136,7 @@ func (f *timelineFlags) check(outs []string) error {
 func (f *timelineFlags) settle(outs []string) error {
 	format, err := timeline.ParseFormat(f.format)
 	if err != nil {
-		return err
+		return fmt.Errorf("--format: %w", err)
 	}
 	f.formats = nil
 	for _, out := range outs {
@@ -154,10 +153,10 @@ func (f *timelineFlags) settle(outs []string) error {
 }
 
 func (f *timelineFlags) parseFilter() (err error) {
-	if f.filter.Since, err = parseTime(f.since); err != nil {
+	if f.filter.Since, err = parseTime("since", f.since); err != nil {
 		return err
 	}
-	if f.filter.Until, err = parseTime(f.until); err != nil {
+	if f.filter.Until, err = parseTime("until", f.until); err != nil {
 		return err
 	}
 	if f.filter.Kinds, err = timeline.ParseKinds(f.kinds); err != nil {
@@ -169,19 +168,6 @@ func (f *timelineFlags) parseFilter() (err error) {
 		}
 	}
 	return nil
-}
-
-// parseTime reads a day or an RFC 3339 time; "" is the zero time.
-func parseTime(s string) (time.Time, error) {
-	if s == "" {
-		return time.Time{}, nil
-	}
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", time.DateOnly} {
-		if t, err := time.Parse(layout, s); err == nil {
-			return t, nil
-		}
-	}
-	return time.Time{}, fmt.Errorf("%q is not a time such as 2026-11-22 or 2026-11-22T10:00:00Z", s)
 }
 
 func (u *ui) timeline(n *analyzer.Node, f *timelineFlags) error {

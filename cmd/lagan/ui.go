@@ -107,8 +107,11 @@ func (u *ui) checkFlags(evidence string) error {
 	if !slices.Contains([]string{"auto", "plain", "none"}, u.progressMode) {
 		return usageError{fmt.Errorf("--progress takes auto, plain or none, not %q", u.progressMode)}
 	}
-	if u.volume < 0 || u.jobs < 0 {
-		return usageError{errors.New("--volume and --jobs take a positive number")}
+	if u.volume < 0 {
+		return usageError{fmt.Errorf("--volume takes a number as `lagan info` gives it, not %d", u.volume)}
+	}
+	if u.jobs < 0 {
+		return usageError{fmt.Errorf("--jobs takes a positive number, or 0 for one a processor, not %d", u.jobs)}
 	}
 	if u.jobs > 0 {
 		runtime.GOMAXPROCS(u.jobs) // readers and writers take their parallelism from it
@@ -273,10 +276,36 @@ func openFor(flag, name string) (*os.File, error) {
 	return f, nil
 }
 
-// flagError says of a value that a flag doesn't take which ones it does.
+// parseTime reads the time that a flag gives: a day, or a time of RFC 3339's with
+// or without its end, in UTC where no zone is given; "" is the zero time.
+func parseTime(flag, s string) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02 15:04:05", "2006-01-02 15:04", time.DateOnly} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, usageError{fmt.Errorf("--%s takes a time such as 2026-11-22 or 2026-11-22T10:00:00Z, not %q", flag, s)}
+}
+
+// flagError says in this program's words what pflag says in its own: of a flag
+// that isn't there, and of a value that a flag doesn't take, which ones it does.
 func flagError(err error) error {
+	var none *pflag.NotExistError
+	var bare *pflag.ValueRequiredError
 	var invalid *pflag.InvalidValueError
-	if !errors.As(err, &invalid) {
+	switch {
+	case errors.As(err, &none) && none.GetSpecifiedShortnames() != "":
+		return fmt.Errorf("there is no flag -%s", none.GetSpecifiedName())
+	case errors.As(err, &none):
+		return fmt.Errorf("there is no flag --%s", none.GetSpecifiedName())
+	case errors.As(err, &bare) && bare.GetSpecifiedShortnames() != "":
+		return fmt.Errorf("-%s takes a value", bare.GetSpecifiedName())
+	case errors.As(err, &bare):
+		return fmt.Errorf("--%s takes a value", bare.GetSpecifiedName())
+	case !errors.As(err, &invalid):
 		return err
 	}
 	takes := map[string]string{"int": "a number", "int64": "a number", "uint": "a number", "uint32": "a number", "duration": "a time such as 90s or 5m", "bool": "true or false"}[invalid.GetFlag().Value.Type()]
