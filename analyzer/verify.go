@@ -36,6 +36,7 @@ const (
 	CheckDiffID   = "diff-id"   // what it unpacks to against the configuration
 	CheckFolder   = "folder"    // a layer's folder against the tar of its blob
 	CheckTarSplit = "tar-split" // the same against a tar-split
+	CheckTable    = "table"     // the same against the table of contents of a blob that was pulled file by file
 	CheckCopy     = "copy"      // the same against another folder of the layer
 	CheckCtime    = "ctime"     // when inodes last changed against when the folder was complete
 )

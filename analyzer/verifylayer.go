@@ -302,6 +302,11 @@ func (c *layerCheck) elsewhere(own runtimes.Blob) error {
 			return err
 		}
 	}
+	if c.layer.Table != "" {
+		if compared, err := c.table(); compared || err != nil {
+			return err
+		}
+	}
 	for _, s := range c.v.copies[c.diff.String()] {
 		if s.layer.Dir == c.layer.Dir && s.store.Volume == c.j.volume {
 			continue

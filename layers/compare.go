@@ -47,6 +47,10 @@ type CompareOptions struct {
 	// NoTrusted says that the folder's trusted.* attributes can't be seen, and
 	// with them which of its directories are opaque: neither is compared.
 	NoTrusted bool
+	// Lost says that the runtime may be one that sets neither the owners nor the
+	// times of what it pulls file by file, for CompareTable: containers/storage
+	// before 1.50 looks for both under other names than the table has.
+	Lost bool
 	// Built, if set, is written the tar that CompareSplit builds. Its errors are
 	// its owner's to keep.
 	Built io.Writer
@@ -193,20 +197,28 @@ func (c *comparer) file(t *Tar, ino evidence.Ino, r io.Reader) error {
 	if c.split != nil {
 		return c.fileOfSplit(ino, f, err, r)
 	}
-	switch {
-	case err != nil:
-		c.content[ino] = &content{err: err}
-		return nil
-	case f == nil:
-		return nil // which the comparison of names and types says
-	case f.Size() != t.nodes[ino].info.Size:
-		c.content[ino] = &content{want: fmt.Sprint(t.nodes[ino].info.Size, " bytes"), got: fmt.Sprint(f.Size(), " bytes")}
-		return nil
-	case f.Size() > maxComparedFile:
-		c.content[ino] = &content{err: fmt.Errorf("%d bytes are too many to compare: %w", f.Size(), evidence.ErrUnsupported)}
+	if !c.sized(ino, f, err) {
 		return nil
 	}
 	return c.same(ino, f, r)
+}
+
+// sized says whether a content f, or the error of opening it, is one to be read
+// and compared. It notes one that need not be.
+func (c *comparer) sized(ino evidence.Ino, f *io.SectionReader, err error) bool {
+	want := c.tar.nodes[ino].info.Size
+	switch {
+	case err != nil:
+		c.content[ino] = &content{err: err}
+	case f == nil: // which the comparison of names and types says
+	case f.Size() != want:
+		c.content[ino] = &content{want: fmt.Sprint(want, " bytes"), got: fmt.Sprint(f.Size(), " bytes")}
+	case f.Size() > maxComparedFile:
+		c.content[ino] = &content{err: fmt.Errorf("%d bytes are too many to compare: %w", f.Size(), evidence.ErrUnsupported)}
+	default:
+		return true
+	}
+	return false
 }
 
 // open opens what the folder has for one of the tar's files; nil where that is

@@ -183,6 +183,13 @@ func TestCompare(t *testing.T) {
 			if have := found(s.Differences); !slices.Equal(have, c.want) {
 				t.Errorf("tar-split: have %q\nwant %q", have, c.want)
 			}
+			table, err := layers.CompareTable(bytes.NewReader(tableOf(t, whole)), f, c.o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if have := found(table.Differences); !slices.Equal(have, c.want) {
+				t.Errorf("table: have %q\nwant %q", have, c.want)
+			}
 			content := strings.Contains(strings.Join(c.want, " "), "content") || strings.Contains(c.name, "can't be read")
 			if s.Agree == content || (s.DiffID == layers.DigestOf(whole)) == content || s.Size != int64(len(whole)) {
 				t.Errorf("%+v", s)

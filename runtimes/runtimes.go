@@ -202,8 +202,13 @@ type Layer struct {
 	// TarSplit is the file that, with the folder, gives back the layer's tar,
 	// where the runtime keeps such files; "" where it doesn't.
 	TarSplit string
-	Size     int64     // bytes as the runtime counted them; -1 unknown
-	Created  time.Time // when the folder was complete, where recorded
+	// Table is the table of contents of the blob that the folder was pulled from
+	// file by file (zstd:chunked, eStargz), where the runtime keeps it. TableLost:
+	// it was written by a version that may have set neither owners nor times by it.
+	Table     string
+	TableLost bool
+	Size      int64     // bytes as the runtime counted them; -1 unknown
+	Created   time.Time // when the folder was complete, where recorded
 }
 
 // ThinDevice is a device of a device-mapper thin pool.

@@ -21,7 +21,8 @@ unpacks to by its diff id, and each layer's folder, which is what containers run
 from, with the layer's tar entry by entry: names, types, modes, owners, sizes,
 targets, attributes, contents, times. Where the packed layer was discarded, the
 tar is built again from what Docker and Podman keep of it (tar-split), or another
-copy on the disk takes its place; where nothing is left, that is said.
+copy on the disk takes its place, or the table of contents of a blob that was
+pulled file by file, which proves nothing; where nothing is left, that is said.
 
 The table has a line for each image and each finding; -v and the other formats
 have every check. OBJECT is the file or folder of the node, PATH the path in the

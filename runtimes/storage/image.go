@@ -75,9 +75,7 @@ func (s *Store) image(d *driver, ij *imageJSON, runtime runtimes.Name) (runtimes
 	return img, errors.Join(failed...)
 }
 
-// bigData reads a document of an image. Its file is named by the key itself
-// where that holds only letters, digits and dots, else "=" and the key in
-// base64: store.go, makeBigDataBaseName.
+// bigData reads a document of an image.
 func (s *Store) bigData(d *driver, id, key string) ([]byte, error) {
 	if !folderName(id) {
 		return nil, fmt.Errorf("id %q names no folder: %w", id, evidence.ErrCorrupt)
@@ -86,11 +84,17 @@ func (s *Store) bigData(d *driver, id, key string) ([]byte, error) {
 }
 
 func (s *Store) bigDataPath(d *driver, id, key string) string {
-	name := key
-	if strings.ContainsFunc(key, func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '.' }) {
-		name = "=" + base64.StdEncoding.EncodeToString([]byte(key))
+	return join(s.root, d.name+imagesDir+"/"+id+"/"+dataName(key))
+}
+
+// dataName names the file of a document of an image or a layer: by the key
+// itself where that holds only letters, digits and dots, else by "=" and the key
+// in base64: store.go, makeBigDataBaseName.
+func dataName(key string) string {
+	if !strings.ContainsFunc(key, func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '.' }) {
+		return key
 	}
-	return join(s.root, d.name+imagesDir+"/"+id+"/"+name)
+	return "=" + base64.StdEncoding.EncodeToString([]byte(key))
 }
 
 // documents names the files in an image's own folder, with what images.json says

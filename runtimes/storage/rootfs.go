@@ -91,6 +91,10 @@ func (s *Store) layerOf(d *driver, l *layer) runtimes.Layer {
 	if l.DiffSize != nil {
 		out.Size = *l.DiffSize
 	}
+	if slices.Contains(l.DataNames, tableKey) {
+		out.Table = join(l.store, d.name+layersDir+"/"+l.ID+"/"+dataName(tableKey))
+		out.TableLost = l.TOCDigest == ""
+	}
 	switch d.name {
 	case driverVFS:
 		out.Dir = join(l.store, "vfs/dir/"+l.ID)

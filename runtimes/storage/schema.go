@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"slices"
 	"strings"
 
 	"lagan/runtimes"
@@ -20,6 +21,7 @@ const (
 	containersFile         = "containers.json"
 	volatileContainersFile = "volatile-containers.json"
 
+	tableKey      = "zstd-chunked-manifest"         // of a layer's documents: pkg/chunked/storage_linux.go
 	composefsBlob = "composefs-data/composefs.blob" // in a layer's folder
 
 	userdata  = "userdata"
@@ -71,10 +73,21 @@ type layerJSON struct {
 	Created    string   `json:"created"`
 	DiffDigest string   `json:"diff-digest"`
 	Compressed string   `json:"compressed-diff-digest"`
+	TOCDigest  string   `json:"toc-digest"`
+	DataNames  []string `json:"big-data-names"`
 	DiffSize   *int64   `json:"diff-size"`
 	// with what the layer was stored, where not as it is: pkg/idtools, IDMap
 	UIDMap []runtimes.IDMap `json:"uidmap"`
 	GIDMap []runtimes.IDMap `json:"gidmap"`
+}
+
+// partlyPulled corrects what the versions before 1.52 say of a layer that was
+// pulled file by file: they never saw its tar, and its diff-digest is the blob's.
+// Later ones have a toc-digest, and a diff-digest only where they know it.
+func (l *layerJSON) partlyPulled() {
+	if l.TOCDigest == "" && slices.Contains(l.DataNames, tableKey) {
+		l.DiffDigest, l.Compressed = "", firstOf(l.Compressed, l.DiffDigest)
+	}
 }
 
 // imageJSON is one entry of images.json.

@@ -192,6 +192,7 @@ func (s *Store) readLayers(d *driver, store string) {
 				s.problem(fmt.Errorf("%s: layer %q names no folder: %w", join(store, d.name+layersDir+"/"+file), l.ID, evidence.ErrCorrupt))
 				continue
 			}
+			l.partlyPulled()
 			if d.layers[l.ID] == nil {
 				d.layers[l.ID] = &layer{layerJSON: l, store: store}
 				d.order = append(d.order, l.ID)

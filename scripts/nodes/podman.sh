@@ -6,7 +6,7 @@ DRIVER=$2 USER_=${5:-}; disk "$1" "$4" "$3"; hostname "$1"
 bind var/lib/containers etc/containers etc/cni home/kim
 mount --bind "$R/etc/passwd" /etc/passwd
 printf 'kim:100000:65536\n' > $R/etc/subuid; cp $R/etc/subuid $R/etc/subgid; for f in subuid subgid; do touch /etc/$f; mount --bind $R/etc/$f /etc/$f; done
-printf '[storage]\ndriver = "%s"\n[storage.options.overlay]\n%s\n' "$DRIVER" "${STORAGE_OPTIONS:-}" > /etc/containers/storage.conf
+printf '[storage]\ndriver = "%s"\n[storage.options]\n%s\n[storage.options.overlay]\n%s\n' "$DRIVER" "${PULL_OPTIONS:-}" "${STORAGE_OPTIONS:-}" > /etc/containers/storage.conf
 sed -i 's,^driver.*,&\nrunroot = "/run/containers/storage"\ngraphroot = "/var/lib/containers/storage",' /etc/containers/storage.conf
 echo '{"default":[{"type":"insecureAcceptAnything"}]}' > /etc/containers/policy.json
 printf 'unqualified-search-registries = ["docker.io"]\n' > /etc/containers/registries.conf
@@ -16,8 +16,19 @@ python3 "$HERE/image.py" /run/web.tar web:1; chmod 644 /run/web.tar; mkdir -m 77
 [ -z "${CGROUP2:-}" ] || mount -t cgroup2 none /sys/fs/cgroup
 P=${PODMAN:-podman}; C="$P"
 [ -z "$USER_" ] || C="setpriv --reuid 1000 --regid 1000 --clear-groups env HOME=/home/kim USER=kim XDG_RUNTIME_DIR=/run/user/1000 PATH=$PATH $P"
+chunked() { # the image pulled in parts, as zstd:chunked; $REGISTRY is a registry's program
+	printf 'version: 0.1\nstorage: {filesystem: {rootdirectory: /run/registry}}\nhttp: {addr: "localhost:5000"}\n' > /run/registry.yml
+	"$REGISTRY" serve /run/registry.yml > /run/registry.log 2>&1 &
+	wait_for curl -fs http://localhost:5000/v2/
+	printf '[[registry]]\nlocation = "localhost:5000"\ninsecure = true\n' >> /etc/containers/registries.conf
+	quiet $C load -i /run/web.tar
+	quiet $C push -q --compression-format zstd:chunked web:1 localhost:5000/web:1
+	quiet $C rmi -f web:1
+	quiet $C pull --log-level debug localhost:5000/web:1 2> /run/pull.log
+	quiet $C tag localhost:5000/web:1 docker.io/library/web:1
+}
 cd /run
-quiet $C load -i /run/web.tar
+if [ -n "${REGISTRY:-}" ]; then chunked; else quiet $C load -i /run/web.tar; fi
 I=docker.io/library/web:1
 quiet $C tag web:1 $I localhost/old:0 || true; quiet $C untag localhost/old:0 localhost/old:0 || true; quiet $C tag $I docker.io/library/web:1
 printf s3cret | quiet $C secret create token - || echo "no secret"
