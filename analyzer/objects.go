@@ -34,8 +34,10 @@ type objects struct {
 // DataVolume is a volume of a runtime or a pod with the containers that mount it.
 type DataVolume struct {
 	runtimes.Volume
-	Containers []string // ids
-	store      Store
+	Containers        []string // ids
+	Removed           bool
+	RemovedContainers []string // ids; see WithRemoved
+	store             Store
 }
 
 // Network is a network of a runtime or of CNI.

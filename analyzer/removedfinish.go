@@ -20,6 +20,7 @@ var objectRank = map[runtimes.Object]int{
 // finish joins traces that name a container by its pod with the container that
 // they can only be of, completes the records and sorts them.
 func (c *removedCollector) finish() []*Removed {
+	c.joinVolumes()
 	var out []*Removed
 	for _, m := range c.all {
 		if m.Object == runtimes.ObjectContainer && m.ID == "" {

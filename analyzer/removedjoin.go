@@ -96,6 +96,9 @@ func (m *Removed) container(c *runtimes.Container, s Store, value func(field, v 
 	}
 	value("command", strings.Join(c.Command, " "))
 	value("snapshot", c.Snapshot)
+	for _, mount := range c.Mounts {
+		value(fieldVolume, mount.Name)
+	}
 	for _, t := range []time.Time{c.Created, c.Started, c.Finished} {
 		m.existed(t)
 	}

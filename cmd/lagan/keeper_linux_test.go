@@ -57,10 +57,17 @@ func startMount(t *testing.T, evidence, tree string, flags ...string) *mountProc
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &mountProcess{folder: t.TempDir(), said: &bytes.Buffer{}, copied: make(chan struct{})}
-	m.cmd = exec.Command(exe, append([]string{"mount", evidence, tree, m.folder}, flags...)...)
-	m.cmd.Args[0] = "lagan"
-	m.cmd.Env = append(os.Environ(), tellMisbehaving+"=1")
+	folder := t.TempDir()
+	cmd := exec.Command(exe, append([]string{"mount", evidence, tree, folder}, flags...)...)
+	cmd.Args[0] = "lagan"
+	cmd.Env = append(os.Environ(), tellMisbehaving+"=1")
+	return awaitMount(t, cmd, folder)
+}
+
+// awaitMount starts a command that mounts, and returns when the mount can be used.
+func awaitMount(t *testing.T, cmd *exec.Cmd, folder string) *mountProcess {
+	t.Helper()
+	m := &mountProcess{cmd: cmd, folder: folder, said: &bytes.Buffer{}, copied: make(chan struct{})}
 	errs, err := m.cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -9,7 +9,11 @@ import (
 )
 
 func newVolumesCommand(u *ui) *cobra.Command {
+	var removed bool
 	return u.list(listing{
+		more: func(cmd *cobra.Command) {
+			cmd.Flags().BoolVar(&removed, "removed", false, "volumes and mounting containers too that were removed, as far as traces tell of them (see recover)")
+		},
 		verb: verb{
 			use:   "volumes EVIDENCE",
 			short: "list the volumes of every runtime and pod",
@@ -19,6 +23,7 @@ names in them, and the folders of the node that pods mount (host-path), each wit
 `,
 			examples: `
   lagan volumes node.img.zst
+  lagan volumes node.img.zst --removed
   lagan volumes node.img.zst --filter containers= --filter driver=local
   lagan ls node.img.zst @node /var/lib/docker/volumes/webdata/_data -R`,
 		},
@@ -26,10 +31,14 @@ names in them, and the folders of the node that pods mount (host-path), each wit
 		choose: []string{"since", "pod", "namespace"},
 		records: func(n *analyzer.Node, _ *selection) ([]record, error) {
 			var out []record
-			for _, v := range append(n.DataVolumes(), n.HostVolumes()...) {
+			list, err := append(n.DataVolumes(), n.HostVolumes()...), error(nil)
+			if removed {
+				list, err = n.WithRemoved(u.ctx, list)
+			}
+			for _, v := range list {
 				out = append(out, newDataVolumeRecord(v))
 			}
-			return out, nil
+			return out, err
 		},
 	})
 }
@@ -42,6 +51,8 @@ type dataVolumeRecord struct {
 	Created      string            `json:"created,omitempty"`
 	Anonymous    bool              `json:"anonymous,omitempty"`
 	Containers   []string          `json:"containers,omitempty"`
+	Removed      bool              `json:"removed,omitempty"`
+	RemovedBy    []string          `json:"removed_containers,omitempty"`
 	PodName      string            `json:"pod_name,omitempty"`
 	PodNamespace string            `json:"pod_namespace,omitempty"`
 	PodUID       string            `json:"pod_uid,omitempty"`
@@ -55,7 +66,7 @@ type dataVolumeRecord struct {
 func newDataVolumeRecord(v *analyzer.DataVolume) *dataVolumeRecord {
 	return &dataVolumeRecord{
 		Name: v.Name, Driver: v.Driver, Runtime: string(v.Runtime), Mountpoint: v.Mountpoint, Created: formatTime(v.Created), Anonymous: v.Anonymous,
-		Containers: v.Containers, PodName: v.Pod.Name, PodNamespace: v.Pod.Namespace, PodUID: v.Pod.UID, Entries: v.Entries, Labels: v.Labels, Options: v.Options,
+		Containers: v.Containers, Removed: v.Removed, RemovedBy: v.RemovedContainers, PodName: v.Pod.Name, PodNamespace: v.Pod.Namespace, PodUID: v.Pod.UID, Entries: v.Entries, Labels: v.Labels, Options: v.Options,
 		Problem: v.Problem, DataRoot: v.StorePath,
 	}
 }
@@ -67,7 +78,7 @@ func (r *dataVolumeRecord) traits(*analyzer.Infra) traits {
 var dataVolumeColumns = columns{
 	table: []string{"NAME", "DRIVER", "RUNTIME", "CONTAINERS", "POD", "MOUNTPOINT"},
 	wide: []string{"name", "driver", "runtime", "mountpoint", "created", "anonymous", "containers", "pod_name", "pod_namespace", "pod_uid", "entries", "labels", "options",
-		"problem", "data_root"},
+		"problem", "data_root", "removed", "removed_containers"},
 }
 
 func (r *dataVolumeRecord) appendJSON(dst []byte) ([]byte, error) { return appendValue(dst, r) }
@@ -75,11 +86,11 @@ func (r *dataVolumeRecord) appendJSON(dst []byte) ([]byte, error) { return appen
 func (r *dataVolumeRecord) row(wide bool) []string {
 	if wide {
 		return []string{r.Name, r.Driver, r.Runtime, r.Mountpoint, r.Created, fmt.Sprint(r.Anonymous), joinTexts(r.Containers), r.PodName, r.PodNamespace, r.PodUID, joinTexts(r.Entries),
-			joinLabels(r.Labels), joinLabels(r.Options), r.Problem, r.DataRoot}
+			joinLabels(r.Labels), joinLabels(r.Options), r.Problem, r.DataRoot, fmt.Sprint(r.Removed), joinTexts(r.RemovedBy)}
 	}
 	pod := firstText(r.PodName, r.PodUID)
 	if r.PodNamespace != "" {
 		pod = r.PodNamespace + "/" + pod
 	}
-	return []string{shortKey(r.Name), r.Driver, r.Runtime, fmt.Sprint(len(r.Containers)), pod, firstText(r.Mountpoint, r.Problem)}
+	return []string{shortKey(r.Name), r.Driver, r.Runtime, fmt.Sprint(len(r.Containers) + len(r.RemovedBy)), pod, firstText(r.Mountpoint, r.Problem)}
 }
