@@ -15,6 +15,11 @@ const (
 	// readGap is the largest gap that is read through rather than skipped: a
 	// disk reads that much in the time that another request takes.
 	readGap = 64 << 10
+	// readBefore and readBehind are what a read takes beside its pieces, for who is
+	// told what lies between them: XFS makes a folder's first block just before the
+	// inodes of what is in it, and further ones behind.
+	readBefore = 16 << 10
+	readBehind = 4 << 10
 	// readsAhead is the number of reads that wait for being used.
 	readsAhead = 3
 )
@@ -30,14 +35,16 @@ type piece struct {
 // stretch is one large read, and the pieces in it.
 type stretch struct {
 	pieces []piece
-	buf    []byte // from the first piece's offset on, as far as could be read
+	first  int64  // offset of the buffer: the first piece's, or a little before
+	end    int64  // of what is read: the last piece's, or a little behind
+	buf    []byte // as far as could be read
 	taken  bool   // the buffer, from those that are free
 }
 
 // readAhead reads the pieces, which are in the order of the device, in large
 // reads that run ahead in a goroutine of their own, and gives fn each in turn.
 // The bytes are valid during the call only. False ends the reading. passed, where
-// it is not nil, is given what was read between two pieces, before the second.
+// it is not nil, is given what was read beside the pieces, in its order among them.
 func readAhead(r io.ReaderAt, size int64, pieces []piece, passed func(off int64, b []byte), fn func(p piece, b []byte, err error) bool) {
 	reads := make(chan stretch)
 	free := make(chan []byte, readsAhead)
@@ -48,9 +55,15 @@ func readAhead(r io.ReaderAt, size int64, pieces []piece, passed func(off int64,
 	var reader sync.WaitGroup
 	reader.Go(func() {
 		defer close(reads)
+		last := int64(0) // where the read before ended
 		for len(pieces) > 0 {
 			s := stretch{pieces: pieces[:stretchLen(pieces)]}
 			pieces = pieces[len(s.pieces):]
+			s.bounds(size)
+			if passed != nil {
+				s.widen(last, size, pieces)
+			}
+			last = s.end
 			if s.pieces[0].have == nil {
 				select {
 				case s.buf = <-free:
@@ -58,7 +71,7 @@ func readAhead(r io.ReaderAt, size int64, pieces []piece, passed func(off int64,
 					return
 				}
 				s.taken = true
-				s.read(r, size)
+				s.read(r)
 			}
 			select {
 			case reads <- s:
@@ -78,13 +91,16 @@ func readAhead(r io.ReaderAt, size int64, pieces []piece, passed func(off int64,
 				}
 				continue
 			}
-			if from, to := s.between(i); passed != nil && from < to {
-				passed(s.pieces[0].off+from, s.buf[from:to])
+			if passed != nil {
+				s.pass(i, passed)
 			}
 			b, err := s.piece(r, size, p)
 			if !fn(p, b, err) {
 				return
 			}
+		}
+		if passed != nil && s.taken {
+			s.pass(len(s.pieces), passed)
 		}
 		if s.taken {
 			free <- s.buf
@@ -108,14 +124,40 @@ func stretchLen(pieces []piece) int {
 	return len(pieces)
 }
 
-func (s *stretch) read(r io.ReaderAt, size int64) {
-	first := s.pieces[0].off
-	end := first
+// bounds sets what is to be read: from the first piece to the end of the last.
+func (s *stretch) bounds(size int64) {
+	s.first = s.pieces[0].off
+	s.end = s.first
 	for _, p := range s.pieces {
-		end = max(end, p.off+int64(p.n))
+		s.end = max(s.end, p.off+int64(p.n))
 	}
-	end = min(end, size)
-	if n := end - first; n <= 0 {
+	s.end = min(s.end, size)
+}
+
+// widen adds what lies beside the pieces and in no other read: last is where the
+// one before ended, and next are the pieces of those that follow.
+func (s *stretch) widen(last, size int64, next []piece) {
+	if last < s.first {
+		s.first = max(last, s.first-readBefore, 0)
+	}
+	if len(next) > 0 {
+		size = min(size, next[0].off)
+	}
+	if s.end < size {
+		s.end = min(s.end+readBehind, size)
+	}
+}
+
+func (s *stretch) read(r io.ReaderAt) {
+	if s.readFrom(r) < s.pieces[0].off-s.first { // what nobody asked for can't be read
+		s.first = s.pieces[0].off
+		s.readFrom(r)
+	}
+}
+
+// readFrom reads from the first offset to the end, as far as that goes.
+func (s *stretch) readFrom(r io.ReaderAt) (got int64) {
+	if n := s.end - s.first; n <= 0 {
 		s.buf = s.buf[:0]
 	} else if int64(cap(s.buf)) < n {
 		s.buf = make([]byte, n)
@@ -128,24 +170,32 @@ func (s *stretch) read(r io.ReaderAt, size int64) {
 	defer func() {
 		_ = recover()
 		s.buf = s.buf[:max(n, 0)]
+		got = int64(len(s.buf))
 	}()
-	n, _ = r.ReadAt(s.buf, first)
+	n, _ = r.ReadAt(s.buf, s.first)
+	return 0
 }
 
-// between returns the part of the buffer that lies before the i-th piece and
-// behind the one before.
-func (s *stretch) between(i int) (from, to int64) {
-	if i == 0 {
-		return 0, 0
+// pass gives what lies between the i-th piece and the one before, before the first
+// one or behind the last.
+func (s *stretch) pass(i int, passed func(off int64, b []byte)) {
+	from, to := s.first, s.end
+	if i > 0 {
+		from = s.pieces[i-1].off + int64(s.pieces[i-1].n)
 	}
-	first, last := s.pieces[0].off, s.pieces[i-1]
-	return last.off + int64(last.n) - first, min(s.pieces[i].off-first, int64(len(s.buf)))
+	if i < len(s.pieces) {
+		to = s.pieces[i].off
+	}
+	to = min(to, s.first+int64(len(s.buf)))
+	if from < to {
+		passed(from, s.buf[from-s.first:to-s.first])
+	}
 }
 
 // piece returns the bytes of p. Where the large read failed, what lies behind
 // the bad place is read once more by itself.
 func (s *stretch) piece(r io.ReaderAt, size int64, p piece) ([]byte, error) {
-	at := p.off - s.pieces[0].off
+	at := p.off - s.first
 	if at+int64(p.n) <= int64(len(s.buf)) {
 		return s.buf[at : at+int64(p.n)], nil
 	}
