@@ -228,6 +228,38 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// TestSlow has the first snapshot's work wait until all others are done: with two jobs, one that is slow
+// does not hold the rest, and outcomes are in the snapshots' order all the same.
+func TestSlow(t *testing.T) {
+	dir := t.TempDir()
+	var all []Snapshot
+	for _, name := range []string{"slow", "b", "c", "d", "e"} {
+		all = append(all, Snapshot{Name: name, Evidence: write(t, filepath.Join(dir, name), name)})
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute) // for who holds the rest
+	defer cancel()
+	ended := make(chan string, len(all))
+	work := func(ctx context.Context, s Snapshot, _ string) (Result, error) {
+		for i := 1; s.Name == "slow" && i < len(all); i++ {
+			select {
+			case <-ended:
+			case <-ctx.Done():
+				return Result{}, fmt.Errorf("%d others are done: %w", i-1, ctx.Err())
+			}
+		}
+		return Result{}, nil
+	}
+	outcomes, err := Run(ctx, all, Options{Dir: filepath.Join(dir, "out"), Jobs: 2, Work: work, Ended: func(o Outcome) { ended <- o.Snapshot.Name }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, o := range outcomes {
+		if o.Snapshot.Name != all[i].Name || o.State != Done {
+			t.Errorf("outcome %d is of %s: %s, %v", i, o.Snapshot.Name, o.State, o.Err)
+		}
+	}
+}
+
 // TestForeign leaves alone what no batch made.
 func TestForeign(t *testing.T) {
 	dir := t.TempDir()

@@ -2,7 +2,9 @@ package node
 
 import (
 	"iter"
+	"runtime"
 	"slices"
+	"sync"
 	"testing"
 )
 
@@ -57,4 +59,27 @@ func TestOrderedPanics(t *testing.T) {
 		n++
 	}
 	t.Error("the panic was lost")
+}
+
+// TestOrderedSlow has the first item wait until all others were worked on: one that is
+// slow does not hold those behind it.
+func TestOrderedSlow(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2)) // with one worker there is nothing to see
+	const items = 8
+	var others sync.WaitGroup
+	others.Add(items - 1)
+	want := 0
+	for i := range Ordered(upTo(items), func(i int) int {
+		if i == 0 {
+			others.Wait()
+		} else {
+			others.Done()
+		}
+		return i
+	}) {
+		if i != want {
+			t.Fatalf("item %d came in the place of %d", i, want)
+		}
+		want++
+	}
 }
