@@ -127,7 +127,7 @@ func TestEngineDrivers(t *testing.T) {
 	for name, runtime := range map[string]runtimes.Name{
 		"docker-vfs": runtimes.Docker, "docker-btrfs": runtimes.Docker, "docker-fuse": runtimes.Docker, "docker-c8d": runtimes.Docker,
 		"docker-remap": runtimes.Docker, "docker-swarm": runtimes.Docker, "podman-sql": runtimes.Podman,
-		"podman-vfs": runtimes.Podman, "podman-btrfs": runtimes.Podman, "podman-fuse": runtimes.Podman, "podman-chunked": runtimes.Podman,
+		"podman-vfs": runtimes.Podman, "podman-btrfs": runtimes.Podman, "podman-fuse": runtimes.Podman, "podman-chunked": runtimes.Podman, "podman-chunked5": runtimes.Podman,
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := openFixture(t, name, Options{})

@@ -88,6 +88,9 @@ func (c *layerCheck) findFolder() bool {
 	}
 	c.folder = evidence.Sub(s.Tree, ino)
 	c.options = layers.CompareOptions{Context: c.v.ctx, UserXattr: c.image.Rootfs.UserXattr, NoTrusted: c.v.n.hidesTrusted()}
+	if c.layer.Table != "" {
+		c.options.Pulled = c.layer.Created
+	}
 	if m := ownersOf(s, ino, c.image.Rootfs.UserXattr); m != nil {
 		c.options.MapUID, c.options.MapGID = m.uid, m.gid
 	}
@@ -409,6 +412,9 @@ func (c *layerCheck) ctimes() error {
 		if err != nil {
 			c.v.n.gap(c.j.volume, c.layer.Dir+"/"+path, err)
 			return nil
+		}
+		if path == "" && c.layer.Table != "" {
+			return nil // which was renamed into its place
 		}
 		total++
 		if info.Ctime.After(c.layer.Created) {

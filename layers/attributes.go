@@ -128,6 +128,9 @@ const (
 func (c *comparer) time(d *differing, n *tarNode) {
 	want, got := n.info.Mtime, d.info.Mtime
 	how := timeDiffers
+	if !want.Equal(got) && c.ofPull(n, got) {
+		return
+	}
 	switch {
 	case want.Equal(got), want.Unix() < 0 && got.Unix() == 0 && got.Nanosecond() == 0:
 		// the runtimes take the epoch for what is before it: boundTime of containerd, BoundTime of moby
@@ -144,6 +147,18 @@ func (c *comparer) time(d *differing, n *tarNode) {
 	}
 	c.times = append(c.times, timeDifference{how, Difference{Kind: Modified, Path: d.path, Field: ChangedMtime,
 		Want: formatTime(want), Got: formatTime(got), Info: d.info}})
+}
+
+// pullTakes bounds how long a layer is pulled.
+const pullTakes = 24 * time.Hour
+
+// ofPull says whether a time that isn't the table's may be that of the pull.
+func (c *comparer) ofPull(n *tarNode, got time.Time) bool {
+	switch {
+	case c.o.Pulled.IsZero(), got.After(c.o.Pulled), c.o.Pulled.Sub(got) > pullTakes:
+		return false
+	}
+	return c.o.Lost || n.info.Type == evidence.TypeDir || n.info.Type == evidence.TypeSymlink
 }
 
 // timeDifference is one that is not yet judged.

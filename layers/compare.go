@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"lagan/evidence"
 )
@@ -47,9 +48,13 @@ type CompareOptions struct {
 	// NoTrusted says that the folder's trusted.* attributes can't be seen, and
 	// with them which of its directories are opaque: neither is compared.
 	NoTrusted bool
-	// Lost says that the runtime may be one that sets neither the owners nor the
-	// times of what it pulls file by file, for CompareTable: containers/storage
-	// before 1.50 looks for both under other names than the table has.
+	// Pulled, if set, says that the folder was pulled file by file and complete at
+	// this time. What does that sets no times of symbolic links, and those of
+	// directories before it fills them: such times of the pull are not compared.
+	Pulled time.Time
+	// Lost says that this was done by a version that may set no times and owners at
+	// all: containers/storage before 1.50 looks for both under other names than the
+	// table has. It is believed while no time is the table's.
 	Lost bool
 	// Built, if set, is written the tar that CompareSplit builds. Its errors are
 	// its owner's to keep.

@@ -69,7 +69,7 @@ func CompareTable(table io.Reader, folder evidence.FS, o CompareOptions) (*Compa
 	out, err := c.finish(c.tar)
 	if o.Lost && c.exact == [len(c.exact)]int{} {
 		out.Differences = slices.DeleteFunc(out.Differences, func(d Difference) bool {
-			return d.Err == nil && (d.Field == ChangedMtime || d.Field == ChangedOwner && d.Got == "0:0")
+			return d.Err == nil && d.Field == ChangedOwner && d.Got == "0:0"
 		})
 	}
 	return out, err

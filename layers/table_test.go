@@ -64,29 +64,45 @@ func tableOf(tb testing.TB, whole []byte) []byte {
 	return b
 }
 
-// TestTableLost: the versions that set neither owners nor times are given that,
-// and nothing more.
-func TestTableLost(t *testing.T) {
+// TestTablePulled: what pulling file by file loses is allowed for, and nothing more.
+func TestTablePulled(t *testing.T) {
 	table := bytes.ReplaceAll(tableOf(t, layerTar(t)), []byte(`"name":"etc/shadow"`), []byte(`"uid":7,"name":"etc/shadow"`))
+	made := []string{"etc", "etc/passwd", "etc/shadow", "bin", "usr/bin/sh", "empty", "o"}
+	pulled := epoch.Add(time.Hour)
+	now := layers.CompareOptions{Pulled: pulled}
+	before := layers.CompareOptions{Pulled: pulled, Lost: true}
 	for _, c := range []struct {
 		name   string
-		lost   bool
+		o      layers.CompareOptions
 		change func(f *memfs.FS)
 		want   string
 	}{
-		{"lost", true, func(*memfs.FS) {}, ""},
-		{"not to be expected", false, func(*memfs.FS) {}, "modified /bin mtime; modified /empty mtime; modified /etc mtime; modified /etc/passwd mtime; modified /etc/shadow mtime; modified /etc/shadow owner; modified /o mtime; modified /usr/bin/sh mtime"},
-		{"a time was set", true, func(f *memfs.FS) { f.At("bin").Info.Mtime = epoch }, "modified /empty mtime; modified /etc mtime; modified /etc/passwd mtime; modified /etc/shadow mtime; modified /etc/shadow owner; modified /o mtime; modified /usr/bin/sh mtime"},
-		{"another owner", true, func(f *memfs.FS) { f.At("etc/shadow").Info.UID = 8 }, "modified /etc/shadow owner"},
-		{"a mode", true, func(f *memfs.FS) { f.At("etc/shadow").Info.Perm = 0o666 }, "modified /etc/shadow mode"},
+		{"not pulled", layers.CompareOptions{}, func(f *memfs.FS) { f.At("etc/shadow").Info.UID = 7 },
+			"modified /bin mtime; modified /empty mtime; modified /etc mtime; modified /etc/passwd mtime; modified /etc/shadow mtime; modified /o mtime; modified /usr/bin/sh mtime"},
+		{"directories and links", now, func(f *memfs.FS) {
+			for _, p := range made {
+				if f.At(p).Info.Type == evidence.TypeFile {
+					f.At(p).Info.Mtime = epoch
+				}
+			}
+			f.At("etc/shadow").Info.UID = 7
+		}, ""},
+		{"files", now, func(f *memfs.FS) { f.At("etc/shadow").Info.UID = 7 },
+			"modified /empty mtime; modified /etc/passwd mtime; modified /etc/shadow mtime; modified /usr/bin/sh mtime"},
+		{"files and owners", before, func(*memfs.FS) {}, ""},
+		{"a directory later", before, func(f *memfs.FS) { f.At("etc").Info.Mtime = pulled.Add(1) }, "modified /etc mtime"},
+		{"a file long before", before, func(f *memfs.FS) { f.At("empty").Info.Mtime = pulled.Add(-25 * time.Hour) }, "modified /empty mtime"},
+		{"a time was set", before, func(f *memfs.FS) { f.At("bin").Info.Mtime = epoch }, "modified /etc/shadow owner"},
+		{"another owner", before, func(f *memfs.FS) { f.At("etc/shadow").Info.UID = 8 }, "modified /etc/shadow owner"},
+		{"a mode", before, func(f *memfs.FS) { f.At("etc/shadow").Info.Perm = 0o666 }, "modified /etc/shadow mode"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := layerFolder()
-			for _, p := range []string{"etc", "etc/passwd", "etc/shadow", "bin", "usr/bin/sh", "empty", "o"} {
-				f.At(p).Info.Mtime = epoch.Add(time.Hour)
+			for _, p := range made {
+				f.At(p).Info.Mtime = pulled.Add(-time.Second)
 			}
 			c.change(f)
-			got, err := layers.CompareTable(bytes.NewReader(table), f, layers.CompareOptions{Lost: c.lost})
+			got, err := layers.CompareTable(bytes.NewReader(table), f, c.o)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -105,7 +121,10 @@ func TestTableXattrs(t *testing.T) {
 	f.Device("null", evidence.TypeChar, 1, 5).Info.Perm = 0o666
 	f.Device("pipe", evidence.TypeFIFO, 0, 0).Info.Perm = 0o644
 	f.File("ping", "").Set("security.capability", "\x01\x02\x04").Info.Perm = 0o755
-	got, err := layers.CompareTable(strings.NewReader(table), f, layers.CompareOptions{Lost: true})
+	for _, p := range []string{"null", "pipe", "ping"} {
+		f.At(p).Info.Mtime = epoch
+	}
+	got, err := layers.CompareTable(strings.NewReader(table), f, layers.CompareOptions{Pulled: epoch, Lost: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +164,7 @@ func FuzzCompareTable(f *testing.F) {
 	f.Add([]byte(`{"entries":[{"type":"char","name":"a/../b","devMajor":1},{"type":"reg","name":".wh.c"},{"type":"reg","name":"o/.wh..wh..opq"},{"type":"symlink","name":"l","linkName":"l"},{"type":"hardlink","name":"l/m","linkName":"l"}]}`))
 	folder := layerFolder()
 	f.Fuzz(func(t *testing.T, b []byte) {
-		got, err := layers.CompareTable(bytes.NewReader(b), folder, layers.CompareOptions{Lost: len(b)%2 == 0})
+		got, err := layers.CompareTable(bytes.NewReader(b), folder, layers.CompareOptions{Pulled: epoch.Add(time.Hour), Lost: len(b)%2 == 0})
 		if err != nil && !errors.Is(err, evidence.ErrCorrupt) && !errors.Is(err, evidence.ErrUnsupported) {
 			t.Fatal(err)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"lagan/evidence"
 	"lagan/runtimes"
+	"lagan/runtimes/oci"
 )
 
 // rootfs names the folders of a container's root filesystem, whose own layer is
@@ -94,6 +95,7 @@ func (s *Store) layerOf(d *driver, l *layer) runtimes.Layer {
 	if slices.Contains(l.DataNames, tableKey) {
 		out.Table = join(l.store, d.name+layersDir+"/"+l.ID+"/"+dataName(tableKey))
 		out.TableLost = l.TOCDigest == ""
+		out.Created = oci.Time(l.Created) // of others, when its folder was begun
 	}
 	switch d.name {
 	case driverVFS:
