@@ -181,7 +181,7 @@ func (p *packer) exact(s Store, r runtimes.Rootfs, l runtimes.Layer, folder evid
 	if err != nil {
 		return false, nil
 	}
-	o := layers.CompareOptions{Context: p.ctx, UserXattr: r.UserXattr, NoTrusted: p.n.hidesTrusted()}
+	o := layers.CompareOptions{Context: p.ctx, UserXattr: r.UserXattr, NoTrusted: p.n.hidesTrusted(), Pulled: pulledAt(l)}
 	if shift := p.n.shiftOf(s, r); shift != nil {
 		o.MapUID, o.MapGID = shift.uid, shift.gid
 	}

@@ -81,6 +81,33 @@ func TestExportOCI(t *testing.T) {
 	}
 }
 
+// TestExportPulled: layers that were pulled file by file keep their digests where
+// there is a tar-split, although their folders lack times that the tars have.
+func TestExportPulled(t *testing.T) {
+	for disk, exact := range map[string]int{"podman-chunked": 0, "podman-chunked5": 3} {
+		n := openFixture(t, disk, Options{})
+		view, err := n.FindTree("@image:docker.io/library/web:1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		dir := filepath.Join(t.TempDir(), "oci")
+		if err := n.ExportOCI(t.Context(), view, dir, ExportOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		kept := 0
+		_, diffs := unpackOCI(t, dir)
+		for k, d := range view.Image.Layers {
+			if diffs[k] == d {
+				kept++
+			}
+		}
+		if kept != exact || len(diffs) != 3 {
+			t.Errorf("%s: %d of %d layers keep their digests, not %d", disk, kept, len(diffs), exact)
+		}
+		noGaps(t, n)
+	}
+}
+
 // unpackOCI reads a layout as its one image's tree.
 func unpackOCI(t *testing.T, dir string) (*Tree, []string) {
 	t.Helper()

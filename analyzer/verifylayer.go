@@ -87,10 +87,7 @@ func (c *layerCheck) findFolder() bool {
 		return false
 	}
 	c.folder = evidence.Sub(s.Tree, ino)
-	c.options = layers.CompareOptions{Context: c.v.ctx, UserXattr: c.image.Rootfs.UserXattr, NoTrusted: c.v.n.hidesTrusted()}
-	if c.layer.Table != "" {
-		c.options.Pulled = c.layer.Created
-	}
+	c.options = layers.CompareOptions{Context: c.v.ctx, UserXattr: c.image.Rootfs.UserXattr, NoTrusted: c.v.n.hidesTrusted(), Pulled: pulledAt(c.layer)}
 	if m := ownersOf(s, ino, c.image.Rootfs.UserXattr); m != nil {
 		c.options.MapUID, c.options.MapGID = m.uid, m.gid
 	}

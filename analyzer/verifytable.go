@@ -4,9 +4,20 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"lagan/layers"
+	"lagan/runtimes"
 )
+
+// pulledAt is when the folder of a layer that was pulled file by file was
+// complete; zero of others.
+func pulledAt(l runtimes.Layer) time.Time {
+	if l.Table == "" {
+		return time.Time{}
+	}
+	return l.Created
+}
 
 // table compares the folder of a layer that was pulled file by file with the
 // table of contents that the store kept, and says whether that could be done.
