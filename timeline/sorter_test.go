@@ -294,6 +294,62 @@ func TestFormats(t *testing.T) {
 	}
 }
 
+// TestPackedRuns has the later runs compressed, and some of them only: the order is the same.
+func TestPackedRuns(t *testing.T) {
+	want := fmt.Sprint(sorted(t, 0, 0))
+	for _, from := range []int64{0, 20 << 10, 1 << 40} {
+		if got := fmt.Sprint(sorted(t, 4<<10, from)); got != want {
+			t.Errorf("compressed from %d bytes on, the events are others", from)
+		}
+	}
+}
+
+// sorted returns the times and names of shuffled events, sorted in so much memory with runs compressed
+// from a size of the file on.
+func sorted(t *testing.T, memory, from int64) (out []string) {
+	t.Helper()
+	s := NewSorter(memory, t.TempDir())
+	defer s.Close()
+	if memory > 0 {
+		sp, err := newSpool(s.tempDir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sp.pack = from
+		s.spool = sp
+	}
+	shuffled(5, 2000, func(r *Record) {
+		if err := s.Add(r); err != nil {
+			t.Fatal(err)
+		}
+	})
+	packed := 0
+	for _, sec := range s.spoolRuns() {
+		if sec.packed {
+			packed++
+		}
+	}
+	if memory > 0 && (from == 0) != (packed == len(s.spoolRuns())) || from == 1<<40 && packed > 0 || from == 20<<10 && packed == 0 {
+		t.Errorf("from %d bytes on: %d of %d runs are compressed", from, packed, len(s.spoolRuns()))
+	}
+	for batch, err := range s.batches(context.Background(), func() *batch { return &batch{} }) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range batch.items {
+			out = append(out, fmt.Sprintf("%v %x", batch.items[i].k.sec(), batch.items[i].rec))
+		}
+	}
+	return out
+}
+
+func (s *Sorter) spoolRuns() []section {
+	if s.spool == nil {
+		return nil
+	}
+	return s.spool.runs
+}
+
 // FuzzRun reads bytes as a run file. Whatever they are, no panic, and no error
 // but those of reading.
 func FuzzRun(f *testing.F) {
@@ -308,7 +364,16 @@ func FuzzRun(f *testing.F) {
 	f.Add(entries[:100])
 	f.Fuzz(func(t *testing.T, b []byte) {
 		name := t.TempDir() + "/run"
-		if err := os.WriteFile(name, b, 0o600); err != nil {
+		var sp spool
+		var packed bytes.Buffer
+		var ends [2]int64
+		w := sp.compressor(&packed)
+		w.Write(b[:len(b)/2])
+		w.Close()
+		ends[0] = int64(packed.Len())
+		packed.Write(b[len(b)/2:])
+		ends[1] = int64(packed.Len())
+		if err := os.WriteFile(name, packed.Bytes(), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		file, err := os.Open(name)
@@ -317,7 +382,7 @@ func FuzzRun(f *testing.F) {
 		}
 		broken := NewSorter(0, "")
 		broken.commons = s.commons
-		broken.spool = &spool{f: file, runs: []section{{0, int64(len(b) / 2)}, {int64(len(b) / 2), int64(len(b))}}}
+		broken.spool = &spool{f: file, runs: []section{{0, ends[0], true}, {ends[0], ends[1], false}}}
 		defer broken.Close()
 		e := &jsonl{commons: broken.commons}
 		for batch, err := range broken.batches(context.Background(), func() *batch { return &batch{} }) {

@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"github.com/klauspost/compress/s2"
 )
 
-// A run file holds sorted runs one after the other. A run is a sequence of
+// A run file holds sorted runs one after the other, those behind packedFrom compressed
+// with S2. A run is a sequence of
 //
 //	uint64   the key's a
 //	uint64   the key's b, without the record's place
@@ -26,6 +29,11 @@ const (
 	// shrinks to where runs are many.
 	runBuffer    = 256 << 10
 	minRunBuffer = 32 << 10
+	// packedFrom is the size of the file from which runs are compressed, to a sixth: what
+	// is less stays in the system's memory, where that would only cost time.
+	packedFrom = 512 << 20
+	// runBlock is what is compressed at a time; a run that is read holds two of them.
+	runBlock = 64 << 10
 	// maxRecord bounds a record that is read back: every field is bounded by
 	// maxText, and lists too.
 	maxRecord = (numFields + 1) * (maxText + 64)
@@ -35,19 +43,40 @@ const (
 type spool struct {
 	f       *os.File
 	remove  string // the file's name, where it couldn't be removed while open
-	size    int64
+	size    int64  // of the file
 	runs    []section
+	pack    int64 // the size from which runs are compressed
+	w       *s2.Writer
 	scratch []byte
 }
 
-type section struct{ start, end int64 }
+// Write appends to the file.
+func (sp *spool) Write(b []byte) (int, error) {
+	n, err := sp.f.Write(b)
+	sp.size += int64(n)
+	return n, err
+}
+
+// compressor returns what compresses a run that goes to w.
+func (sp *spool) compressor(w io.Writer) *s2.Writer {
+	if sp.w == nil {
+		sp.w = s2.NewWriter(nil, s2.WriterConcurrency(1), s2.WriterBlockSize(runBlock))
+	}
+	sp.w.Reset(w)
+	return sp.w
+}
+
+type section struct {
+	start, end int64
+	packed     bool
+}
 
 func newSpool(dir string) (*spool, error) {
 	f, err := os.CreateTemp(dir, ".lagan-sort-*")
 	if err != nil {
 		return nil, fmt.Errorf("making a temporary file to sort in: %w", err)
 	}
-	sp := &spool{f: f}
+	sp := &spool{f: f, pack: packedFrom}
 	if err := os.Remove(f.Name()); err != nil {
 		sp.remove = f.Name()
 	}
@@ -67,8 +96,12 @@ func (sp *spool) writeRun(s *Sorter) error {
 	if len(s.keys) == 0 {
 		return nil
 	}
-	w := bufio.NewWriterSize(sp.f, spoolBuffer)
-	start := sp.size
+	out := bufio.NewWriterSize(sp, spoolBuffer)
+	start, packed := sp.size, sp.size >= sp.pack
+	var w io.Writer = out
+	if packed {
+		w = sp.compressor(out)
+	}
 	last := ^uint64(0)
 	for _, k := range s.keys {
 		var rec []byte
@@ -77,7 +110,6 @@ func (sp *spool) writeRun(s *Sorter) error {
 		}
 		b := appendEntryHead(sp.scratch[:0], k, len(rec))
 		sp.scratch = b
-		sp.size += int64(len(b) + len(rec))
 		if _, err := w.Write(b); err != nil {
 			return fmt.Errorf("sorting in a temporary file: %w", err)
 		}
@@ -85,10 +117,15 @@ func (sp *spool) writeRun(s *Sorter) error {
 			return fmt.Errorf("sorting in a temporary file: %w", err)
 		}
 	}
-	if err := w.Flush(); err != nil {
+	if packed {
+		if err := sp.w.Close(); err != nil {
+			return fmt.Errorf("sorting in a temporary file: %w", err)
+		}
+	}
+	if err := out.Flush(); err != nil {
 		return fmt.Errorf("sorting in a temporary file: %w", err)
 	}
-	sp.runs = append(sp.runs, section{start, sp.size})
+	sp.runs = append(sp.runs, section{start, sp.size, packed})
 	return nil
 }
 
@@ -100,9 +137,23 @@ func appendEntryHead(dst []byte, k key, size int) []byte {
 
 // run reads a run forward.
 type run struct {
-	r   *bufio.Reader
+	r   runReader // nil: what is in memory
 	k   key
 	rec []byte
+}
+
+type runReader interface {
+	io.Reader
+	io.ByteReader
+}
+
+// open returns what reads a run, so many bytes of the file at a time.
+func (sp *spool) open(sec section, size int) runReader {
+	r := bufio.NewReaderSize(io.NewSectionReader(sp.f, sec.start, sec.end-sec.start), size)
+	if sec.packed {
+		return s2.NewReader(r, s2.ReaderMaxBlockSize(runBlock), s2.ReaderAllocBlock(runBlock))
+	}
+	return r
 }
 
 // next reads the next event; ok is false at the run's end.
@@ -147,7 +198,7 @@ func (s *Sorter) newMerge() (*merge, error) {
 	m := &merge{s: s}
 	size := min(max(s.limit/4/int64(len(s.spool.runs)+1), minRunBuffer), runBuffer)
 	for _, sec := range s.spool.runs {
-		r := &run{r: bufio.NewReaderSize(io.NewSectionReader(s.spool.f, sec.start, sec.end-sec.start), int(size))}
+		r := &run{r: s.spool.open(sec, int(size))}
 		ok, err := r.next()
 		if err != nil {
 			return nil, err
