@@ -158,3 +158,9 @@ func FuzzStep(f *testing.F) {
 		}
 	})
 }
+
+func FuzzRemnants(f *testing.F) {
+	const worker = "b/runc-overlayfs/"
+	treetest.FuzzRemnants(f, tree(f, `{"value":"x"}`), []string{worker + "metadata_v2.db", worker + "containerdmeta.db", worker + "snapshots/metadata.db", "b/history.db"}, nil,
+		func(fsys *treetest.Tree) (treetest.Leaver, error) { return buildkit.Open(fsys, fsys.Root(), "/b") })
+}

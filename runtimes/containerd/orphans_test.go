@@ -3,6 +3,7 @@ package containerd_test
 import (
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -11,12 +12,16 @@ import (
 	"lagan/runtimes/internal/treetest"
 )
 
-// TestOrphans: folders, blobs and downloads that no database lists, removals and
-// preparations that were not finished, a snapshot that waits for the collection of
-// garbage with what its container wrote, and numbers of snapshots that are missing.
-func TestOrphans(t *testing.T) {
-	waits := strings.Repeat("5", 64)
-	backends := string(treetest.Bolt(t, func(tx *bolt.Tx) error {
+var (
+	waits  = strings.Repeat("5", 64) // the snapshot of a container, without a record in meta.db
+	orphan = "sha256:" + strings.Repeat("d", 64)
+)
+
+const content = "var/lib/containerd/io.containerd.content.v1.content/"
+
+// orphaned has an orphan of each kind.
+func orphaned(tb testing.TB) fstest.MapFS {
+	backends := string(treetest.Bolt(tb, func(tx *bolt.Tx) error {
 		b, err := tx.CreateBucketIfNotExists([]byte("v1"))
 		if err == nil {
 			b, err = b.CreateBucketIfNotExists([]byte("snapshots"))
@@ -35,7 +40,7 @@ func TestOrphans(t *testing.T) {
 		}
 		return err
 	}))
-	meta := string(treetest.Bolt(t, func(tx *bolt.Tx) error {
+	meta := string(treetest.Bolt(tb, func(tx *bolt.Tx) error {
 		for _, err := range []error{
 			treetest.Put(tx, "v1|ns|content|blob|"+blob2, map[string]string{"createdat": stamp, "size": "\x02"}),
 			treetest.Put(tx, "v1|ns|snapshots|overlayfs|"+chain1, map[string]string{"name": "ns/1/" + chain1, "createdat": stamp}),
@@ -47,9 +52,8 @@ func TestOrphans(t *testing.T) {
 		}
 		return nil
 	}))
-	const root, content = "var/lib/containerd/", "var/lib/containerd/io.containerd.content.v1.content/"
-	orphan := "sha256:" + strings.Repeat("d", 64)
-	fsys := treetest.New(treetest.Files(map[string]string{
+	const root = "var/lib/containerd/"
+	return treetest.Files(map[string]string{
 		root + "io.containerd.metadata.v1.bolt/meta.db":         meta,
 		below + "overlayfs/metadata.db":                         backends,
 		below + "overlayfs/snapshots/1/fs/a":                    "",
@@ -61,7 +65,14 @@ func TestOrphans(t *testing.T) {
 		content + "blobs/sha256/" + orphan[7:]:                  "y",
 		content + "ingest/" + strings.Repeat("e", 64) + "/ref":  "ns/1/layer-x",
 		content + "ingest/" + strings.Repeat("e", 64) + "/data": "half",
-	}))
+	})
+}
+
+// TestOrphans: folders, blobs and downloads that no database lists, removals and
+// preparations that were not finished, a snapshot that waits for the collection of
+// garbage with what its container wrote, and numbers of snapshots that are missing.
+func TestOrphans(t *testing.T) {
+	fsys := treetest.New(orphaned(t))
 	s, err := containerd.Open(fsys, fsys.Root(), "/var/lib/containerd")
 	if err != nil {
 		t.Fatal(err)
@@ -94,4 +105,13 @@ func TestOrphans(t *testing.T) {
 	for k := range want {
 		t.Errorf("%s is not told", k)
 	}
+}
+
+func FuzzRemnants(f *testing.F) {
+	const meta, backends = "var/lib/containerd/io.containerd.metadata.v1.bolt/meta.db", below + "overlayfs/metadata.db"
+	real := map[string][][]byte{meta: {treetest.File(f, "eks-xfs", "/"+meta)}, backends: {treetest.File(f, "eks-xfs", "/"+backends)}}
+	treetest.FuzzRemnants(f, orphaned(f), []string{meta, backends, content + "ingest/" + strings.Repeat("e", 64) + "/ref"}, real,
+		func(fsys *treetest.Tree) (treetest.Leaver, error) {
+			return containerd.Open(fsys, fsys.Root(), "/var/lib/containerd")
+		})
 }

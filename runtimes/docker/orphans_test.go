@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -13,7 +14,7 @@ import (
 )
 
 // orphaned has, beside driverTree's container and image, one orphan of each kind.
-func orphaned(t *testing.T) map[string]string {
+func orphaned(t testing.TB) map[string]string {
 	layer := strings.Repeat("2", 64)
 	put := func(path string, values map[string]string) func(*bolt.Tx) error {
 		return func(tx *bolt.Tx) error { return treetest.Put(tx, path, values) }
@@ -110,4 +111,16 @@ func TestOrphans(t *testing.T) {
 			t.Errorf("%s is not told", k)
 		}
 	}
+}
+
+func FuzzRemnants(f *testing.F) {
+	config := "containers/" + strings.Repeat("9", 64) + "/config.v2.json"
+	tree := treetest.Files(orphaned(f))
+	tree[config] = &fstest.MapFile{Data: []byte(`{"StreamConfig":{},"ID":"` + strings.Repeat("9", 64) + `","MountPoints":{"/x":{"Name":"loot","Destination":"/x"}}}`)}
+	const volumes, networks = "volumes/metadata.db", "network/files/local-kv.db"
+	real := map[string][][]byte{
+		volumes: {treetest.File(f, "docker-ext4", "/var/lib/docker/"+volumes)}, networks: {treetest.File(f, "docker-ext4", "/var/lib/docker/"+networks)},
+	}
+	treetest.FuzzRemnants(f, tree, []string{volumes, networks, "buildkit/metadata_v2.db", "buildkit/snapshots.db", config, "image/overlay2/layerdb/mounts/" + strings.Repeat("6", 64) + "/mount-id"}, real,
+		func(fsys *treetest.Tree) (treetest.Leaver, error) { return docker.Open(fsys, fsys.Root(), "/") })
 }

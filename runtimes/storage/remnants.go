@@ -288,40 +288,6 @@ func plainName(s string) bool {
 	})
 }
 
-// orphans finds folders of layers and containers that no list names.
-func (s *Store) orphans() []runtimes.Remnant {
-	var out []runtimes.Remnant
-	add := func(object runtimes.Object, id, at, note string) {
-		r := runtimes.Remnant{Object: object, Runtime: s.Runtime(), StorePath: s.root, ID: id, Source: at, Place: "folder", Offset: -1, Sure: runtimes.Sure, Note: note}
-		r.Existed = traces.Born(s.fsys, s.node, at)
-		out = append(out, r)
-	}
-	for _, d := range s.drivers {
-		for _, e := range s.names(join(s.root, d.name)) {
-			switch {
-			case e == "l" || e == "staging":
-			case e == "tempdirs":
-				for _, t := range s.names(join(s.root, d.name+"/tempdirs")) {
-					add(runtimes.ObjectSnapshot, t, join(s.root, d.name+"/tempdirs/"+t), "a removal that was not finished")
-				}
-			case oci.IsHex64(e) && d.layers[e] == nil:
-				add(runtimes.ObjectSnapshot, e, join(s.root, d.name+"/"+e), "folder of a layer without a record")
-			}
-		}
-		for _, e := range s.names(join(s.root, d.name+containersDir)) {
-			if oci.IsHex64(e) && !s.listsContainer(e) {
-				add(runtimes.ObjectContainer, e, join(s.root, d.name+containersDir+"/"+e), "folder of a container without a record")
-			}
-		}
-		for _, e := range s.names(join(s.root, d.name+imagesDir)) {
-			if oci.IsHex64(e) && !s.listsImage(e) {
-				add(runtimes.ObjectImage, "sha256:"+e, join(s.root, d.name+imagesDir+"/"+e), "folder of an image without a record")
-			}
-		}
-	}
-	return out
-}
-
 // names lists a folder.
 func (s *Store) names(at string) []string {
 	ino, err := evidence.Resolve(s.fsys, s.node, at, true)

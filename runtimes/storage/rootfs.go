@@ -97,15 +97,28 @@ func (s *Store) layerOf(d *driver, l *layer) runtimes.Layer {
 		out.TableLost = l.TOCDigest == ""
 		out.Created = oci.Time(l.Created) // of others, when its folder was begun
 	}
+	out.Dir = d.dirOf(l.store, l.ID)
+	return out
+}
+
+// folders is where a driver has a folder for each layer, in a graph root.
+func (d *driver) folders() string {
 	switch d.name {
 	case driverVFS:
-		out.Dir = join(l.store, "vfs/dir/"+l.ID)
+		return "vfs/dir"
 	case driverBtrfs:
-		out.Dir = join(l.store, "btrfs/subvolumes/"+l.ID)
-	default:
-		out.Dir = join(l.store, d.name+"/"+l.ID+"/diff")
+		return "btrfs/subvolumes"
 	}
-	return out
+	return d.name
+}
+
+// dirOf is where a layer's files lie.
+func (d *driver) dirOf(store, id string) string {
+	at := join(store, d.folders()+"/"+id)
+	if d.name == driverVFS || d.name == driverBtrfs {
+		return at
+	}
+	return at + "/diff"
 }
 
 // compareLower compares the chain of parents with what the driver mounted.
