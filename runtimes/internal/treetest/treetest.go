@@ -8,6 +8,7 @@ import (
 	"iter"
 	"path"
 	"sync"
+	"sync/atomic"
 	"testing/fstest"
 
 	"lagan/evidence"
@@ -19,6 +20,20 @@ type Tree struct {
 	mu    sync.Mutex
 	paths []string
 	inos  map[string]evidence.Ino
+	read  atomic.Int64 // bytes, of all files together
+}
+
+// counted is a file of a tree's, which counts what is read of it.
+type counted struct {
+	io.ReaderAt
+	read *atomic.Int64
+}
+
+// ReadAt implements io.ReaderAt.
+func (c counted) ReadAt(b []byte, off int64) (int, error) {
+	n, err := c.ReaderAt.ReadAt(b, off)
+	c.read.Add(int64(n))
+	return n, err
 }
 
 // New returns the tree of fsys.
@@ -116,7 +131,7 @@ func (t *Tree) Open(i evidence.Ino) (*io.SectionReader, error) {
 	if !ok {
 		return nil, &fs.PathError{Op: "open", Path: t.path(i), Err: fs.ErrInvalid}
 	}
-	return io.NewSectionReader(r, 0, fi.Size()), nil
+	return io.NewSectionReader(counted{r, &t.read}, 0, fi.Size()), nil
 }
 
 // Files makes a tree of paths and contents.
