@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -53,6 +54,45 @@ func TestDocuments(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestTryIt runs what the README has a newcomer run first, in the folder that it says.
+func TestTryIt(t *testing.T) {
+	needs.Time(t)
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(filepath.Join(root, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(b), "\n## Try it\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	ran := 0
+	for _, line := range regexp.MustCompile("go run ./cmd/lagan ([^`\n]+)").FindAllStringSubmatch(section, -1) {
+		args := strings.Fields(line[1])
+		dir := t.TempDir()
+		for i, a := range args {
+			switch {
+			case strings.HasPrefix(a, "fixtures/"):
+				args[i] = filepath.Join(root, a)
+			case i > 0 && args[i-1] == "-o":
+				args[i] = filepath.Join(dir, a)
+			}
+		}
+		var out, errs bytes.Buffer
+		if code := run(t.Context(), args, &out, &errs); code != exitOK {
+			t.Errorf("%s: exit %d: %s", line[0], code, errs.String())
+		}
+		if made, err := filepath.Glob(filepath.Join(dir, "*")); out.Len() == 0 && len(made) == 0 {
+			t.Errorf("%s: nothing came of it, %v", line[0], err)
+		}
+		ran++
+	}
+	if ran < 2 {
+		t.Errorf("%d commands were run", ran)
 	}
 }
 
