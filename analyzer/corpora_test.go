@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"lagan/evidence"
+	"lagan/internal/needs"
 )
 
 // fiwalk is what The Sleuth Kit's fiwalk says of an image.
@@ -38,11 +39,7 @@ type fiwalk struct {
 // corpora opens an image of another project's, or skips the test.
 func corpora(t *testing.T, name string) *Node {
 	t.Helper()
-	folder := os.Getenv("LAGAN_CORPORA")
-	if folder == "" {
-		t.Skip("LAGAN_CORPORA is not set")
-	}
-	n, err := Open(context.Background(), filepath.Join(folder, name), Options{})
+	n, err := Open(context.Background(), filepath.Join(needs.Corpora(t), name), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +56,7 @@ func TestAgainstFiwalk(t *testing.T) {
 	for _, image := range []string{"image.dd", "image.E01", "image.qcow", "image.vmdk"} {
 		t.Run(image, func(t *testing.T) {
 			n := corpora(t, "sleuthkit/data/"+image)
-			b, err := os.ReadFile(filepath.Join(os.Getenv("LAGAN_CORPORA"), "sleuthkit/fiwalk/image_dd.xml"))
+			b, err := os.ReadFile(filepath.Join(needs.Corpora(t), "sleuthkit/fiwalk/image_dd.xml"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -111,7 +108,7 @@ func TestAgainstDfvfs(t *testing.T) {
 	for _, image := range []string{"ext2.E01", "ext2.qcow2", "ext2.vmdk"} {
 		t.Run(image, func(t *testing.T) {
 			n := corpora(t, "dfvfs/"+image)
-			want, err := os.ReadFile(filepath.Join(os.Getenv("LAGAN_CORPORA"), "dfvfs/another_file"))
+			want, err := os.ReadFile(filepath.Join(needs.Corpora(t), "dfvfs/another_file"))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -2,7 +2,6 @@ package analyzer
 
 import (
 	"context"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -36,16 +35,7 @@ func TestDockerOverContainerd(t *testing.T) {
 	id := strings.Repeat("c", 64)
 	base := "sha256:" + strings.Repeat("1", 64)
 	at, _ := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC).MarshalBinary()
-	write := func(name, content string) {
-		t.Helper()
-		name = filepath.Join(root, name)
-		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	write := func(name, content string) { t.Helper(); putFile(t, root, name, content) }
 	database := func(name string, fill func(*bolt.Tx) error) {
 		t.Helper()
 		write(name, "")

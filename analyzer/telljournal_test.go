@@ -12,21 +12,24 @@ import (
 	"lagan/timeline"
 )
 
+// putFile writes a file of a node's tree, and the folders above it.
+func putFile(t *testing.T, root, name, content string) {
+	t.Helper()
+	name = filepath.Join(root, name)
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // journalNode writes a node with a journal that systemd-journal-remote wrote,
 // logs, and one container of Docker's that has logs of its own.
 func journalNode(t *testing.T) (root, id string) {
 	t.Helper()
 	root, id = t.TempDir(), strings.Repeat("ab", 32)
-	write := func(name, content string) {
-		t.Helper()
-		name = filepath.Join(root, name)
-		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(name, []byte(content), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
+	write := func(name, content string) { t.Helper(); putFile(t, root, name, content) }
 	b := fixtures.Unpack(t, "testdata/node.journal.gz")
 	const request = " - - [02/Jan/2026:03:04:05 +0000] \"GET /x.php HTTP/1.1\" 200 5 \"-\" \"curl/8\"\n"
 	write("var/log/journal/"+strings.Repeat("f", 32)+"/system.journal", string(b))

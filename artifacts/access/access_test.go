@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"lagan/evidence"
+	"lagan/internal/needs"
 )
 
 func TestRead(t *testing.T) {
@@ -71,10 +72,7 @@ func TestRead(t *testing.T) {
 // (tests/parsers/text_plugins/apache_access.py). The line of the warning is
 // torn, and told as well.
 func TestPlaso(t *testing.T) {
-	dir := os.Getenv("LAGAN_CORPORA")
-	if dir == "" {
-		t.Skip("LAGAN_CORPORA is not set")
-	}
+	dir := needs.Corpora(t)
 	f, err := os.Open(filepath.Join(dir, "plaso", "apache_access.log"))
 	if err != nil {
 		t.Fatal(err)

@@ -111,10 +111,7 @@ func TestBounds(t *testing.T) {
 // TestPlaso reads plaso's test files: its tests expect 7 lines and 4 warnings
 // of the first, 29 lines of the second (tests/parsers/text_plugins/selinux.py).
 func TestPlaso(t *testing.T) {
-	dir := os.Getenv("LAGAN_CORPORA")
-	if dir == "" {
-		t.Skip("LAGAN_CORPORA is not set")
-	}
+	dir := needs.Corpora(t)
 	for _, test := range []struct {
 		name           string
 		records, wrong int

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"lagan/evidence"
+	"lagan/internal/needs"
 )
 
 const (
@@ -98,10 +99,7 @@ func TestFields(t *testing.T) {
 // TestPlaso reads plaso's file; its test expects six events
 // (tests/parsers/jsonl_plugins/aws_cloudtrail_log.py).
 func TestPlaso(t *testing.T) {
-	dir := os.Getenv("LAGAN_CORPORA")
-	if dir == "" {
-		t.Skip("LAGAN_CORPORA is not set")
-	}
+	dir := needs.Corpora(t)
 	b, err := os.ReadFile(filepath.Join(dir, "plaso", "jsonl", "aws_cloudtrail.jsonl"))
 	if err != nil {
 		t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"lagan/evidence"
+	"lagan/internal/needs"
 )
 
 // told is an entry in one line: second, source, text, + if the line goes on, $ if it has no end.
@@ -163,10 +164,7 @@ func TestJoinIsBounded(t *testing.T) {
 // TestCorpus compares with what plaso's tests expect of its own files
 // (tests/parsers/text_plugins/cri.py, jsonl_plugins/docker_container_log.py).
 func TestCorpus(t *testing.T) {
-	dir := os.Getenv("LAGAN_CORPORA")
-	if dir == "" {
-		t.Skip("LAGAN_CORPORA is not set")
-	}
+	dir := needs.Corpora(t)
 	for _, test := range []struct {
 		name    string
 		read    func(io.Reader) iter.Seq2[Entry, error]

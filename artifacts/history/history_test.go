@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"lagan/evidence"
+	"lagan/internal/needs"
 )
 
 func told(t *testing.T, seq iter.Seq2[Entry, error]) (out []string) {
@@ -60,10 +61,7 @@ func TestShells(t *testing.T) {
 
 // TestCorpus reads the files of plaso's tests (bash_history.py, zsh_extended_history.py).
 func TestCorpus(t *testing.T) {
-	dir := os.Getenv("LAGAN_CORPORA")
-	if dir == "" {
-		t.Skip("LAGAN_CORPORA is not set")
-	}
+	dir := needs.Corpora(t)
 	bash := []string{"1380630977 /usr/lib/plaso", "1380630978 /bin/bash", "1380630979 /usr/local/bin/splunk -p 8080",
 		"1623364236 binary argument1 \"--params=\\\nparam1=foo,\nparam2=bar\n\" argument2"}
 	for _, test := range []struct {

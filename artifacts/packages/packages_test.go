@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"lagan/evidence"
+	"lagan/internal/needs"
 )
 
 func TestLines(t *testing.T) {
@@ -87,10 +88,7 @@ Commandline: apt-get update
 
 // TestCorpus reads the files of plaso's tests (apt_history.py, dpkg.py).
 func TestCorpus(t *testing.T) {
-	dir := os.Getenv("LAGAN_CORPORA")
-	if dir == "" {
-		t.Skip("LAGAN_CORPORA is not set")
-	}
+	dir := needs.Corpora(t)
 	var apt []Entry
 	f, err := os.Open(filepath.Join(dir, "plaso/apt_history.log"))
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"lagan/artifacts/lines"
 	"lagan/evidence"
+	"lagan/internal/needs"
 )
 
 func readAll(t *testing.T, b []byte, last time.Time, zone *time.Location) (entries []Entry, failed []error) {
@@ -153,10 +154,7 @@ func TestBadLines(t *testing.T) {
 // TestCorpus compares with what plaso's tests expect of its own files
 // (tests/parsers/text_plugins/syslog.py).
 func TestCorpus(t *testing.T) {
-	dir := os.Getenv("LAGAN_CORPORA")
-	if dir == "" {
-		t.Skip("LAGAN_CORPORA is not set")
-	}
+	dir := needs.Corpora(t)
 	for _, test := range []struct {
 		name              string
 		entries, warnings int

@@ -95,10 +95,7 @@ func TestLayouts(t *testing.T) {
 
 // TestCorpus reads the files of plaso's tests (tests/parsers/utmp.py).
 func TestCorpus(t *testing.T) {
-	dir := os.Getenv("LAGAN_CORPORA")
-	if dir == "" {
-		t.Skip("LAGAN_CORPORA is not set")
-	}
+	dir := needs.Corpora(t)
 	for _, test := range []struct {
 		name          string
 		entries, errs int

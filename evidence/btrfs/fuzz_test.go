@@ -187,10 +187,7 @@ func TestTruncated(t *testing.T) {
 
 // TestCorpora reads the images that btrfs-progs keeps of old accidents.
 func TestCorpora(t *testing.T) {
-	top := os.Getenv("LAGAN_CORPORA")
-	if top == "" {
-		t.Skip("LAGAN_CORPORA names no folder")
-	}
+	top := needs.Corpora(t)
 	needs.Tool(t, "xz")
 	images, _ := filepath.Glob(filepath.Join(top, "btrfs-progs", "fuzz-tests", "images", "*.xz"))
 	if len(images) == 0 {

@@ -20,10 +20,7 @@ import (
 // TestCorpora reads what other projects broke on purpose: no panic, no error
 // of no kind, within seconds. LAGAN_CORPORA names the folder.
 func TestCorpora(t *testing.T) {
-	root := os.Getenv("LAGAN_CORPORA")
-	if root == "" {
-		t.Skip("LAGAN_CORPORA is not set")
-	}
+	root := needs.Corpora(t)
 	n := 0
 	for _, folder := range []string{"e2fsprogs", "libfsext", "go-ext4"} {
 		filepath.WalkDir(filepath.Join(root, folder), func(path string, d os.DirEntry, err error) error {

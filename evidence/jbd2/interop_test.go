@@ -140,10 +140,7 @@ func TestDebugfs(t *testing.T) {
 // TestCorpora compares the replay of the journals in e2fsprogs' own test images
 // with debugfs's. Those whose journal is damaged it may refuse.
 func TestCorpora(t *testing.T) {
-	top := os.Getenv("LAGAN_CORPORA")
-	if top == "" {
-		t.Skip("LAGAN_CORPORA is not set")
-	}
+	top := needs.Corpora(t)
 	needs.Tool(t, "debugfs", "dumpe2fs", "gzip", "bzip2", "cp")
 	packed, err := filepath.Glob(filepath.Join(top, "e2fsprogs", "j_*", "image.*z*"))
 	if err != nil || len(packed) == 0 {

@@ -9,15 +9,14 @@ import (
 	"testing"
 
 	"github.com/ulikunitz/xz"
+
+	"lagan/internal/needs"
 )
 
 // TestAgainstBlkid names the images of util-linux's own tests and compares
 // with what its blkid is expected to say. Where it says more, nothing is said here.
 func TestAgainstBlkid(t *testing.T) {
-	corpora := os.Getenv("LAGAN_CORPORA")
-	if corpora == "" {
-		t.Skip("LAGAN_CORPORA is not set")
-	}
+	corpora := needs.Corpora(t)
 	images, _ := filepath.Glob(filepath.Join(corpora, "util-linux/ts/blkid/images-fs/*.img.xz"))
 	agree := 0
 	for _, path := range images {

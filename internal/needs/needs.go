@@ -37,6 +37,17 @@ func Time(t testing.TB) {
 	}
 }
 
+// Corpora is for a test that reads what other projects made for their own tests.
+// LAGAN_CORPORA names the folder; none of it comes with this project.
+func Corpora(t testing.TB) string {
+	t.Helper()
+	folder := os.Getenv("LAGAN_CORPORA")
+	if folder == "" {
+		t.Skip("LAGAN_CORPORA is not set")
+	}
+	return folder
+}
+
 // Rounds is how often a test repeats what it does at random or with growing
 // sizes: as often as it should, or as few times as do where short ones are asked for.
 func Rounds(whole, short int) int {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"lagan/evidence"
+	"lagan/runtimes/internal/wire"
 )
 
 // decodeTime decodes the binary form of Go's time.Time, in which all of
@@ -50,57 +51,8 @@ type typed struct {
 	value []byte
 }
 
-// Wire types of Protocol Buffers: protobuf.dev/programming-guides/encoding.
-const (
-	wireVarint  = 0
-	wireFixed64 = 1
-	wireBytes   = 2
-	wireFixed32 = 5
-)
-
 // decodeAny decodes a google.protobuf.Any: field 1 the type, field 2 the value. Other fields are passed over.
 func decodeAny(b []byte) (typed, error) {
-	var out typed
-	off := 0
-	bad := func() (typed, error) {
-		return out, fmt.Errorf("protobuf Any, offset %#x of %#x: %w", off, len(b), evidence.ErrCorrupt)
-	}
-	for off < len(b) {
-		tag, n := binary.Uvarint(b[off:])
-		if n <= 0 {
-			return bad()
-		}
-		off += n
-		size := uint64(0)
-		switch tag & 7 {
-		case wireVarint:
-			if _, n = binary.Uvarint(b[off:]); n <= 0 {
-				return bad()
-			}
-			off += n
-		case wireFixed64:
-			size = 8
-		case wireFixed32:
-			size = 4
-		case wireBytes:
-			if size, n = binary.Uvarint(b[off:]); n <= 0 {
-				return bad()
-			}
-			off += n
-		default:
-			return bad()
-		}
-		if size > uint64(len(b)-off) {
-			return bad()
-		}
-		field := b[off : off+int(size)]
-		off += int(size)
-		switch tag {
-		case 1<<3 | wireBytes:
-			out.url = string(field)
-		case 2<<3 | wireBytes:
-			out.value = field
-		}
-	}
-	return out, nil
+	m, err := wire.Decode(b)
+	return typed{url: m.Text(1), value: m.Bytes(2)}, err
 }

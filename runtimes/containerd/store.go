@@ -29,7 +29,6 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
-	"strings"
 	"sync"
 
 	"lagan/evidence"
@@ -91,21 +90,8 @@ func OpenLayout(fsys evidence.FS, top evidence.Ino, root string, layout Layout) 
 		s.problems = append(s.problems, err)
 	}
 	s.meta = db
-	s.userMark = rootless(fsys, top, root)
+	s.userMark = node.Rootless(fsys, top, root)
 	return s, nil
-}
-
-// rootless says whether a data root belongs to a user's own containerd.
-func rootless(fsys evidence.FS, node evidence.Ino, root string) bool {
-	if strings.Contains(root, "/.local/share/") {
-		return true
-	}
-	ino, err := evidence.Resolve(fsys, node, root, true)
-	if err != nil {
-		return false
-	}
-	info, err := fsys.Stat(ino)
-	return err == nil && info.UID != 0
 }
 
 // Runtime returns runtimes.Containerd, or the name of the program that has containerd's parts in itself.

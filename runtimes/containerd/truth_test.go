@@ -12,7 +12,7 @@ import (
 	"testing/fstest"
 	"time"
 
-	"lagan/fixtures"
+	"lagan/evidence"
 	"lagan/internal/needs"
 	"lagan/runtimes"
 	"lagan/runtimes/boltdb"
@@ -85,18 +85,9 @@ type truth struct {
 
 func open(t *testing.T) (*containerd.Store, *truth) {
 	t.Helper()
-	fsys := treetest.Disk(t, "eks-xfs")
-	roots, err := containerd.Roots(fsys, fsys.Root())
-	if err != nil || !slices.Equal(roots, []string{"/var/lib/containerd"}) {
-		t.Fatalf("roots %q, %v", roots, err)
-	}
-	s, err := containerd.Open(fsys, fsys.Root(), roots[0])
-	if err != nil {
-		t.Fatal(err)
-	}
 	var want truth
-	fixtures.Truth(t, "eks-xfs", &want)
-	return s, &want
+	roots := func(fsys evidence.FS, root evidence.Ino) ([]string, error) { return containerd.Roots(fsys, root) }
+	return treetest.Store(t, "eks-xfs", "/var/lib/containerd", &want, roots, containerd.Open), &want
 }
 
 func TestContainersAreThoseOfTheNode(t *testing.T) {

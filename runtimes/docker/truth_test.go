@@ -9,7 +9,6 @@ import (
 	"testing/fstest"
 	"time"
 
-	"lagan/fixtures"
 	"lagan/internal/needs"
 	"lagan/runtimes"
 	"lagan/runtimes/docker"
@@ -74,18 +73,8 @@ type truth struct {
 
 func open(t *testing.T) (*docker.Store, *truth) {
 	t.Helper()
-	fsys := treetest.Disk(t, "docker-ext4")
-	roots, err := docker.Roots(fsys, fsys.Root())
-	if err != nil || !slices.Equal(roots, []string{"/var/lib/docker"}) {
-		t.Fatalf("roots %q, %v", roots, err)
-	}
-	s, err := docker.Open(fsys, fsys.Root(), roots[0])
-	if err != nil {
-		t.Fatal(err)
-	}
 	var want truth
-	fixtures.Truth(t, "docker-ext4", &want)
-	return s, &want
+	return treetest.Store(t, "docker-ext4", "/var/lib/docker", &want, docker.Roots, docker.Open), &want
 }
 
 func TestContainersAreThoseOfTheNode(t *testing.T) {

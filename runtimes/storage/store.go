@@ -72,7 +72,7 @@ func Open(fsys evidence.FS, top evidence.Ino, root string) (*Store, error) {
 	if !isRoot(fsys, top, root) {
 		return nil, fmt.Errorf("opening the container store %s: no layers, images or containers: %w", root, fs.ErrNotExist)
 	}
-	return &Store{fsys: node.Cached(fsys), node: top, root: root, userMark: rootless(fsys, top, root)}, nil
+	return &Store{fsys: node.Cached(fsys), node: top, root: root, userMark: node.Rootless(fsys, top, root)}, nil
 }
 
 // isRoot says whether root is a graph root.
@@ -106,19 +106,6 @@ func driverNames(fsys evidence.FS, node evidence.Ino, root string) []string {
 		}
 	}
 	return out
-}
-
-// rootless says whether a graph root is a user's own.
-func rootless(fsys evidence.FS, node evidence.Ino, root string) bool {
-	if strings.Contains(root, "/.local/share/") {
-		return true
-	}
-	ino, err := evidence.Resolve(fsys, node, root, true)
-	if err != nil {
-		return false
-	}
-	info, err := fsys.Stat(ino)
-	return err == nil && info.UID != 0
 }
 
 // Runtime returns runtimes.CRIO for a store whose containers are CRI-O's, else

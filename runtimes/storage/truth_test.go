@@ -13,7 +13,6 @@ import (
 	"testing/fstest"
 	"time"
 
-	"lagan/fixtures"
 	"lagan/internal/needs"
 	"lagan/runtimes"
 	"lagan/runtimes/boltdb"
@@ -73,18 +72,8 @@ type truth struct {
 
 func open(t *testing.T) (*storage.Store, *truth) {
 	t.Helper()
-	fsys := treetest.Disk(t, "podman-ext4")
-	roots, err := storage.Roots(fsys, fsys.Root())
-	if err != nil || !slices.Equal(roots, []string{"/var/lib/containers/storage"}) {
-		t.Fatalf("roots %q, %v", roots, err)
-	}
-	s, err := storage.Open(fsys, fsys.Root(), roots[0])
-	if err != nil {
-		t.Fatal(err)
-	}
 	var want truth
-	fixtures.Truth(t, "podman-ext4", &want)
-	return s, &want
+	return treetest.Store(t, "podman-ext4", "/var/lib/containers/storage", &want, storage.Roots, storage.Open), &want
 }
 
 func TestContainersAreThoseOfTheNode(t *testing.T) {

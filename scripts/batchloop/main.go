@@ -26,6 +26,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"lagan/scripts/internal/program"
 )
 
 // loop is one series of trials.
@@ -47,7 +49,7 @@ func main() {
 	kills := flag.Int("kill", 100, "how often to end it with SIGKILL")
 	interrupts := flag.Int("interrupt", 20, "how often to end it with SIGINT")
 	full := flag.Int("full", 20, "how often to let it fill a disk (root alone)")
-	program := flag.String("lagan", "", "the program; built where it isn't named")
+	named := flag.String("lagan", "", "the program; built where it isn't named")
 	what := flag.String("run", "batch", "batch, writers, or a command with its arguments after the evidence")
 	seed := flag.Int64("seed", 1, "of the moments")
 	flag.Parse()
@@ -61,7 +63,7 @@ func main() {
 	}
 	for i, what := range commands {
 		share := func(all int) int { return all*(i+1)/len(commands) - all*i/len(commands) }
-		if err := run(*program, what, evidence, *seed, share(*kills), share(*interrupts), share(*full)); err != nil {
+		if err := run(*named, what, evidence, *seed, share(*kills), share(*interrupts), share(*full)); err != nil {
 			log.Fatalf("batchloop: %s: %v", what, err)
 		}
 	}
@@ -74,27 +76,20 @@ var writers = []string{
 	"report", "bundle again", "recover --files",
 }
 
-func run(program, what string, evidence []string, seed int64, kills, interrupts, full int) error {
+func run(named, what string, evidence []string, seed int64, kills, interrupts, full int) error {
 	dir, err := os.MkdirTemp("", "batchloop-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if program == "" {
-		program = filepath.Join(dir, "lagan")
-		build := exec.Command("go", "build", "-o", program, "./cmd/lagan")
-		build.Stderr = os.Stderr
-		if err := build.Run(); err != nil {
-			return err
-		}
-	}
-	if program, err = filepath.Abs(program); err != nil {
+	tried, err := program.Path(named, dir)
+	if err != nil {
 		return err
 	}
 	if err := os.Mkdir(filepath.Join(dir, "temp"), 0o755); err != nil {
 		return err
 	}
-	l := &loop{program: program, what: what, dir: dir, evidence: evidence, rng: rand.New(rand.NewSource(seed))}
+	l := &loop{program: tried, what: what, dir: dir, evidence: evidence, rng: rand.New(rand.NewSource(seed))}
 	if err := l.reference(); err != nil {
 		return err
 	}

@@ -12,10 +12,10 @@ import (
 	"log"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 
 	"lagan/fixtures"
+	"lagan/scripts/internal/program"
 )
 
 // commands are arguments after the evidence; C stands for a container's id.
@@ -34,34 +34,27 @@ var (
 func main() {
 	log.SetFlags(0)
 	runs := flag.Int("runs", 10, "how often each command runs")
-	program := flag.String("lagan", "", "the program; built where it isn't named")
+	named := flag.String("lagan", "", "the program; built where it isn't named")
 	flag.Parse()
-	if err := check(*program, *runs); err != nil {
+	if err := check(*named, *runs); err != nil {
 		log.Fatal("determinism: ", err)
 	}
 }
 
-func check(program string, runs int) error {
+func check(named string, runs int) error {
 	dir, err := os.MkdirTemp("", "determinism-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if program == "" {
-		program = filepath.Join(dir, "lagan")
-		build := exec.Command("go", "build", "-o", program, "./cmd/lagan")
-		build.Stderr = os.Stderr
-		if err := build.Run(); err != nil {
-			return err
-		}
-	}
-	if program, err = filepath.Abs(program); err != nil {
+	tried, err := program.Path(named, dir)
+	if err != nil {
 		return err
 	}
 	total, differ := 0, 0
 	for _, name := range fixtures.Names {
 		disk := fixtures.Path(name + ".img.zst")
-		base := run{program: program, cache: dir, dir: dir}
+		base := run{program: tried, cache: dir, dir: dir}
 		list, _, err := base.output([]string{"containers", disk, "-O", "csv"})
 		if err != nil {
 			return err
@@ -74,7 +67,7 @@ func check(program string, runs int) error {
 			}
 			sums := map[string]bool{}
 			for i := range runs {
-				r := run{program, dir, []string{dir, "/"}[i%2], 1 + i%2, 1 + i/2%2, zones[i%len(zones)], languages[i%len(languages)]}
+				r := run{tried, dir, []string{dir, "/"}[i%2], 1 + i%2, 1 + i/2%2, zones[i%len(zones)], languages[i%len(languages)]}
 				out, code, err := r.output(args)
 				if err != nil {
 					return fmt.Errorf("%v: %w", args, err)

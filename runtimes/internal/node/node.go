@@ -46,6 +46,19 @@ func Entries(fsys evidence.FS, node evidence.Ino, dir string) []string {
 	return out
 }
 
+// Rootless says whether a data root is a user's own, by its place and by its owner.
+func Rootless(fsys evidence.FS, node evidence.Ino, root string) bool {
+	if strings.Contains(root, "/.local/share/") {
+		return true
+	}
+	ino, err := evidence.Resolve(fsys, node, root, true)
+	if err != nil {
+		return false
+	}
+	info, err := fsys.Stat(ino)
+	return err == nil && info.UID != 0
+}
+
 // unitDirs are systemd's folders of units, the strongest first: systemd.unit(5).
 var unitDirs = []string{"/etc/systemd/system", "/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"}
 

@@ -4,6 +4,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -46,6 +47,23 @@ func Disk(tb testing.TB, name string) evidence.FS {
 		tb.Fatal(err)
 	}
 	return fsys
+}
+
+// Store opens the one store of a runtime on a fixture's disk, which must be at root,
+// and decodes the disk's truth into truth.
+func Store[S any](tb testing.TB, disk, root string, truth any, roots func(evidence.FS, evidence.Ino) ([]string, error), open func(evidence.FS, evidence.Ino, string) (S, error)) S {
+	tb.Helper()
+	fsys := Disk(tb, disk)
+	found, err := roots(fsys, fsys.Root())
+	if err != nil || !slices.Equal(found, []string{root}) {
+		tb.Fatalf("roots %q, %v", found, err)
+	}
+	s, err := open(fsys, fsys.Root(), root)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	fixtures.Truth(tb, disk, truth)
+	return s
 }
 
 // maxLoad is the size of the files that Load takes: documents and databases, not logs and programs.

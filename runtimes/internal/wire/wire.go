@@ -86,6 +86,9 @@ func (m Message) Num(number int) uint64 { return m.last(number).number }
 // Text returns a text, "" where there is none.
 func (m Message) Text(number int) string { return string(m.last(number).bytes) }
 
+// Bytes returns the bytes of a field, nil where there is none.
+func (m Message) Bytes(number int) []byte { return m.last(number).bytes }
+
 // Sub returns a message in the message, empty where it is missing or damaged.
 func (m Message) Sub(number int) Message {
 	out, _ := Decode(m.last(number).bytes)
