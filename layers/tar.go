@@ -202,7 +202,7 @@ func (t *Tar) merged(old, n tarNode) tarNode {
 		}
 		n.xattrs[t.opaqueName()] = opaqueYes
 	}
-	n.children, n.parent, n.name, n.info.Inode = old.children, old.parent, old.name, old.info.Inode
+	n.children, n.parent, n.name, n.info.Inode, n.info.Nlink = old.children, old.parent, old.name, old.info.Inode, old.info.Nlink
 	return n
 }
 

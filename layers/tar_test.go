@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"lagan/evidence"
+	"lagan/evidence/packtest"
 	"lagan/layers"
 	"lagan/overlay"
 )
@@ -68,48 +68,6 @@ func openTar(tb testing.TB, b []byte) *layers.Tar {
 	return t
 }
 
-// tree gives all paths of an FS, one a line.
-func tree(tb testing.TB, f evidence.FS) string {
-	tb.Helper()
-	var b strings.Builder
-	err := evidence.Walk(f, f.Root(), func(path string, e evidence.Entry, i evidence.Info, err error) error {
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(&b, "/%s %s %04o %d:%d", path, i.Type, i.Perm, i.UID, i.GID)
-		switch i.Type {
-		case evidence.TypeFile:
-			r, err := f.Open(e.Ino)
-			if err != nil {
-				return err
-			}
-			content, err := io.ReadAll(r)
-			if err != nil {
-				return err
-			}
-			fmt.Fprintf(&b, " %q x%d", content, i.Nlink)
-		case evidence.TypeSymlink:
-			target, err := f.ReadLink(e.Ino)
-			if err != nil {
-				return err
-			}
-			fmt.Fprintf(&b, " -> %s", target)
-		case evidence.TypeChar, evidence.TypeBlock:
-			fmt.Fprintf(&b, " %d:%d", i.Major, i.Minor)
-		}
-		x, err := f.Xattrs(e.Ino)
-		for k, v := range x {
-			fmt.Fprintf(&b, " %s=%s", k, v)
-		}
-		b.WriteByte('\n')
-		return err
-	})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return b.String()
-}
-
 func TestTar(t *testing.T) {
 	attr := file("x", "x")
 	attr.PAXRecords = map[string]string{"SCHILY.xattr.user.a": "b"}
@@ -122,23 +80,23 @@ func TestTar(t *testing.T) {
 		want    string
 	}{
 		{"names in every form", []entry{file("./a", "1"), file("/b", "2"), file("c/../d", "3"), file("../../e", "4"), file("f//g", "5")},
-			"/a file 0644 0:0 \"1\" x1\n/b file 0644 0:0 \"2\" x1\n/d file 0644 0:0 \"3\" x1\n/e file 0644 0:0 \"4\" x1\n/f dir 0755 0:0\n/f/g file 0644 0:0 \"5\" x1\n"},
+			"/a file 0644 0:0 x1 \"1\"\n/b file 0644 0:0 x1 \"2\"\n/d file 0644 0:0 x1 \"3\"\n/e file 0644 0:0 x1 \"4\"\n/f dir 0755 0:0 x1\n/f/g file 0644 0:0 x1 \"5\"\n"},
 		{"the last entry stands", []entry{file("a", "old"), file("a", "new"), dir("d"), file("d/x", "x"), dir("d")},
-			"/a file 0644 0:0 \"new\" x1\n/d dir 0755 0:0\n/d/x file 0644 0:0 \"x\" x1\n"},
+			"/a file 0644 0:0 x1 \"new\"\n/d dir 0755 0:0 x1\n/d/x file 0644 0:0 x1 \"x\"\n"},
 		{"whiteouts", []entry{file(".wh.gone", ""), dir("o"), file("o/.wh..wh..opq", ""), file("o/in", ""), file(".wh..wh.plnk/1.2", "aufs")},
-			"/gone char 0000 0:0 0:0\n/o dir 0755 0:0 trusted.overlay.opaque=y\n/o/in file 0644 0:0 \"\" x1\n"},
-		{"opaque before the folder", []entry{file("o/.wh..wh..opq", ""), dir("o")}, "/o dir 0755 0:0 trusted.overlay.opaque=y\n"},
+			"/gone char 0000 0:0 x1 0:0\n/o dir 0755 0:0 x1 trusted.overlay.opaque=\"y\"\n/o/in file 0644 0:0 x1 \"\"\n"},
+		{"opaque before the folder", []entry{file("o/.wh..wh..opq", ""), dir("o")}, "/o dir 0755 0:0 x1 trusted.overlay.opaque=\"y\"\n"},
 		{"hard links", []entry{file("a", "x"), link(tar.TypeLink, "b", "a"), link(tar.TypeLink, "d/c", "./a"), file("a", "y")},
-			"/a file 0644 0:0 \"y\" x1\n/b file 0644 0:0 \"x\" x2\n/d dir 0755 0:0\n/d/c file 0644 0:0 \"x\" x2\n"},
+			"/a file 0644 0:0 x1 \"y\"\n/b file 0644 0:0 x2 \"x\"\n/d dir 0755 0:0 x1\n/d/c file 0644 0:0 x2 \"x\"\n"},
 		{"through a link of the layer", []entry{dir("usr"), link(tar.TypeSymlink, "lib", "usr/lib"), file("lib/x", "x"), link(tar.TypeSymlink, "up", "../../usr"), file("up/y", "y")},
-			"/lib symlink 0777 0:0 -> usr/lib\n/up symlink 0777 0:0 -> ../../usr\n/usr dir 0755 0:0\n/usr/lib dir 0755 0:0\n/usr/lib/x file 0644 0:0 \"x\" x1\n/usr/y file 0644 0:0 \"y\" x1\n"},
+			"/lib symlink 0777 0:0 x1 -> usr/lib\n/up symlink 0777 0:0 x1 -> ../../usr\n/usr dir 0755 0:0 x1\n/usr/lib dir 0755 0:0 x1\n/usr/lib/x file 0644 0:0 x1 \"x\"\n/usr/y file 0644 0:0 x1 \"y\"\n"},
 		{"attributes, owners, devices", []entry{attr, owned, device, {tar.Header{Typeflag: tar.TypeFifo, Name: "p"}, ""}},
-			"/owned file 4755 100000:4294967294 \"\" x1\n/p fifo 0000 0:0\n/sda block 0660 0:0 8:1\n/x file 0644 0:0 \"x\" x1 user.a=b\n"},
-		{"bytes", []entry{file("latin1-\xe9", "1")}, "/latin1-\xe9 file 0644 0:0 \"1\" x1\n"},
+			"/owned file 4755 100000:4294967294 x1 \"\"\n/p fifo 0000 0:0 x1\n/sda block 0660 0:0 x1 8:1\n/x file 0644 0:0 x1 \"x\" user.a=\"b\"\n"},
+		{"bytes", []entry{file("latin1-\xe9", "1")}, "/latin1-\xe9 file 0644 0:0 x1 \"1\"\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := openTar(t, tarOf(t, c.entries...))
-			if have := strings.TrimPrefix(tree(t, f), "/ dir 0755 0:0\n"); have != c.want {
+			if have := packtest.Lines(t, f); have != c.want {
 				t.Errorf("have\n%s\nwant\n%s", have, c.want)
 			}
 		})
@@ -197,8 +155,8 @@ func TestTarMerged(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := "/ dir 0755 0:0\n/d dir 0755 0:0\n/d/a file 0644 0:0 \"up\" x1\n/o dir 0755 0:0\n/o/new file 0644 0:0 \"n\" x1\n"
-	if have := tree(t, v); have != want {
+	want := "/d dir 0755 0:0 x1\n/d/a file 0644 0:0 x1 \"up\"\n/o dir 0755 0:0 x1\n/o/new file 0644 0:0 x1 \"n\"\n"
+	if have := packtest.Lines(t, v); have != want {
 		t.Errorf("have\n%s\nwant\n%s", have, want)
 	}
 }

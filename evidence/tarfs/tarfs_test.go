@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"lagan/evidence"
+	"lagan/evidence/packtest"
 	"lagan/internal/needs"
 )
 
@@ -69,48 +70,6 @@ func open(tb testing.TB, b []byte) (*FS, []string) {
 	return f, warned
 }
 
-// list gives all paths below the root, one a line.
-func list(tb testing.TB, f evidence.FS) string {
-	tb.Helper()
-	var b strings.Builder
-	err := evidence.Walk(f, f.Root(), func(path string, e evidence.Entry, i evidence.Info, err error) error {
-		if err != nil || path == "" {
-			return err
-		}
-		fmt.Fprintf(&b, "/%s %s %04o %d:%d x%d", path, i.Type, i.Perm, i.UID, i.GID, i.Nlink)
-		switch i.Type {
-		case evidence.TypeFile:
-			r, err := f.Open(e.Ino)
-			if err != nil {
-				return err
-			}
-			content, err := io.ReadAll(r)
-			if err != nil {
-				return err
-			}
-			fmt.Fprintf(&b, " %.20q", content)
-		case evidence.TypeSymlink:
-			target, err := f.ReadLink(e.Ino)
-			if err != nil {
-				return err
-			}
-			fmt.Fprintf(&b, " -> %s", target)
-		case evidence.TypeChar, evidence.TypeBlock:
-			fmt.Fprintf(&b, " %d:%d", i.Major, i.Minor)
-		}
-		x, err := f.Xattrs(e.Ino)
-		for k, v := range x {
-			fmt.Fprintf(&b, " %s=%q", k, v)
-		}
-		b.WriteByte('\n')
-		return err
-	})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return b.String()
-}
-
 func TestMembers(t *testing.T) {
 	attr := file("x", "x")
 	attr.PAXRecords = map[string]string{"SCHILY.xattr.user.a": "b\x00\n=c"}
@@ -157,7 +116,7 @@ func TestMembers(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f, warned := open(t, archive(t, c.entries...))
-			if have := list(t, f); c.want != "" && have != c.want {
+			if have := packtest.Lines(t, f); c.want != "" && have != c.want {
 				t.Errorf("have\n%s\nwant\n%s", have, c.want)
 			}
 			if len(warned) != c.warned {
