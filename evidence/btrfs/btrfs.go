@@ -26,6 +26,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"lagan/evidence"
 	"lagan/internal/bin"
@@ -49,6 +50,8 @@ type FS struct {
 
 	mu     sync.Mutex
 	warned map[string]bool
+
+	seen atomic.Pointer[seenDirs] // by the last pass over all inodes, until the one over all folders
 }
 
 // Open opens the filesystem on a device and on those of o.Devices that belong

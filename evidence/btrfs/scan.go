@@ -45,15 +45,17 @@ func (f *FS) reachable(failed func(error) bool) []*subvolume {
 func (f *FS) Inodes() iter.Seq2[evidence.Inode, error] {
 	return func(yield func(evidence.Inode, error) bool) {
 		on := true
+		var seen seenDirs
 		volumes := f.reachable(func(err error) bool {
 			on = yield(evidence.Inode{}, err)
 			return on
 		})
 		for _, v := range volumes {
-			if !on || !v.scan(yield) {
+			if !on || !v.scan(&seen, yield) {
 				return
 			}
 		}
+		f.seen.Store(&seen)
 	}
 }
 
@@ -67,12 +69,14 @@ type scanned struct {
 	failed error
 }
 
-// scan yields the inodes of a subvolume that have a name.
-func (v *subvolume) scan(yield func(evidence.Inode, error) bool) bool {
+// scan yields the inodes of a subvolume that have a name, and keeps what it sees of folders.
+func (v *subvolume) scan(seen *seenDirs, yield func(evidence.Inode, error) bool) bool {
 	var s scanned
+	whole := true
 	var empty []evidence.Ino // where entries lead to subvolumes that aren't there
 	for it, err := range v.merged() {
 		if err != nil {
+			whole = false
 			if !yield(evidence.Inode{}, err) {
 				return false
 			}
@@ -88,8 +92,12 @@ func (v *subvolume) scan(yield func(evidence.Inode, error) bool) bool {
 			s.add(it)
 			if it.key.typ == itemDirIndex {
 				empty = v.leadsNowhere(empty, it)
+				seen.add(v, it)
 			}
 		}
+	}
+	if !whole {
+		delete(seen.of, v) // Entries says again what can't be read
 	}
 	if !v.emit(&s, yield) {
 		return false
@@ -172,6 +180,7 @@ const fewDirs = 32
 // order of their inode numbers.
 func (f *FS) Entries(dirs []evidence.Ino) iter.Seq2[evidence.DirEntry, error] {
 	return func(yield func(evidence.DirEntry, error) bool) {
+		seen := f.seen.Swap(nil)
 		sorted := slices.Clone(dirs)
 		slices.Sort(sorted)
 		sorted = slices.Compact(sorted)
@@ -181,7 +190,7 @@ func (f *FS) Entries(dirs []evidence.Ino) iter.Seq2[evidence.DirEntry, error] {
 			for n < len(sorted) && uint64(sorted[n])>>inodeBits == place {
 				n++
 			}
-			if !f.entriesOf(sorted[:n], yield) {
+			if !f.entriesOf(seen, sorted[:n], yield) {
 				return
 			}
 			sorted = sorted[n:]
@@ -190,7 +199,7 @@ func (f *FS) Entries(dirs []evidence.Ino) iter.Seq2[evidence.DirEntry, error] {
 }
 
 // entriesOf yields the entries of directories of one subvolume.
-func (f *FS) entriesOf(dirs []evidence.Ino, yield func(evidence.DirEntry, error) bool) bool {
+func (f *FS) entriesOf(seen *seenDirs, dirs []evidence.Ino, yield func(evidence.DirEntry, error) bool) bool {
 	v, _, err := f.volume(dirs[0])
 	if err != nil {
 		return yield(evidence.DirEntry{}, err)
@@ -205,7 +214,11 @@ func (f *FS) entriesOf(dirs []evidence.Ino, yield func(evidence.DirEntry, error)
 		}
 		return true
 	}
-	for it, err := range v.merged() {
+	items, ok := seen.items(v)
+	if !ok {
+		items = v.merged()
+	}
+	for it, err := range items {
 		if err != nil {
 			if !yield(evidence.DirEntry{}, err) {
 				return false

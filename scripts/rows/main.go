@@ -1,7 +1,7 @@
 // Rows measures every row of the table of docs/performance.md in one run, side
 // by side with what else would be used, and prints it as Markdown:
 //
-//	apt-get install sleuthkit xfsprogs e2fsprogs strace
+//	apt-get install sleuthkit xfsprogs e2fsprogs btrfs-progs strace
 //	go build -o /tmp/lagan ./cmd/lagan
 //	go run ./scripts/rows -lagan /tmp/lagan -ce /usr/local/bin/container-explorer -work /srv/rows > rows.md
 //
@@ -39,7 +39,7 @@ func main() {
 	flag.IntVar(&b.files, "files", 290_000, "files of the first disks")
 	flag.IntVar(&b.runs, "runs", 3, "runs of each command")
 	flag.BoolVar(&b.large, "large", false, "the disks of one and three million files too")
-	only := flag.String("only", "", "one part: disks, containers, changes, large, sparse")
+	only := flag.String("only", "", "one part: disks, btrfs, containers, changes, large, sparse")
 	flag.Parse()
 	if b.lagan == "" || b.work == "" || flag.NArg() > 0 {
 		flag.Usage()
@@ -61,7 +61,7 @@ func (b *bench) all(only string) error {
 	for _, part := range []struct {
 		name string
 		run  func() error
-	}{{"disks", b.disks}, {"containers", b.containers}, {"changes", b.changes}, {"sparse", b.sparse}, {"large", b.million}} {
+	}{{"disks", b.disks}, {"btrfs", b.btrfs}, {"containers", b.containers}, {"changes", b.changes}, {"sparse", b.sparse}, {"large", b.million}} {
 		if only != "" && only != part.name || part.name == "large" && !b.large && only == "" {
 			continue
 		}

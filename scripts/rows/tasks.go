@@ -13,6 +13,8 @@ import (
 var (
 	ext4 = []string{"mkfs.ext4", "-q", "-F"}
 	xfs  = []string{"mkfs.xfs", "-q", "-f"}
+	// Metadata once, as on the disks of nodes in clouds.
+	btrfs = []string{"mkfs.btrfs", "-q", "-f", "-m", "single"}
 )
 
 // disks are an ext4 and an XFS disk of a container node, read as a whole.
@@ -56,6 +58,22 @@ func (b *bench) disks() error {
 		}
 	}
 	return nil
+}
+
+// btrfs is the same tree on btrfs: a bodyfile of it, and what is read for that.
+func (b *bench) btrfs() error {
+	image, err := b.disk("btrfs.img", "6G", btrfs, b.node)
+	if err != nil {
+		return err
+	}
+	find := shell("mount -o loop,ro,noatime %s %s && find %s -printf '%%p\\t%%s\\t%%A@\\t%%T@\\t%%C@\\n' > %s/find.out; umount %s", image, b.mnt, b.mnt, b.work, b.mnt)
+	bodyfile := []string{b.lagan, "timeline", image, "--scope", "node", "--format", "bodyfile", "-o", b.work + "/out.body"}
+	for _, cold := range []bool{true, false} {
+		if err := b.row("bodyfile, btrfs", cold, bodyfile, "mount + `find`", find, ""); err != nil {
+			return err
+		}
+	}
+	return b.reads("btrfs", bodyfile)
 }
 
 // node fills a filesystem as a node's is: many small files in the folders of
