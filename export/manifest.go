@@ -100,7 +100,7 @@ type manifest struct {
 
 func newManifest(w io.Writer) *manifest {
 	m := &manifest{w: bufio.NewWriterSize(w, 1<<16)}
-	m.e = json.NewEncoder(m.w)
+	m.e = json.NewEncoder(text.JSON{W: m.w})
 	m.e.SetEscapeHTML(false)
 	return m
 }

@@ -128,7 +128,7 @@ func (f *outFolder) drop(name string) error {
 // finish writes the manifest and gives the folder its name.
 func (f *outFolder) finish() error {
 	err := f.file(folderRecord{File: folderManifest}, func(file *os.File) error {
-		e := json.NewEncoder(file)
+		e := json.NewEncoder(text.JSON{W: file})
 		e.SetEscapeHTML(false)
 		for i := range f.manifest {
 			r := f.manifest[i]

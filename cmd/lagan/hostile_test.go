@@ -44,6 +44,13 @@ const hostileID = "aaaabbbbccccddddeeeeffff0000111122223333444455556666777788889
 // hostile names, its log the hostile lines, its record hostile texts.
 func hostileRoot(t *testing.T) string {
 	root := t.TempDir()
+	hostileIn(t, root)
+	return root
+}
+
+// hostileIn makes that data root below a folder.
+func hostileIn(t *testing.T, root string) {
+	t.Helper()
 	write := func(name string, content []byte) {
 		t.Helper()
 		name = filepath.Join(root, "var/lib/docker", name)
@@ -79,7 +86,6 @@ func hostileRoot(t *testing.T) string {
 	for _, n := range hostileNames {
 		write("overlay2/"+hostileID+"/diff/d/"+n, []byte(n))
 	}
-	return root
 }
 
 func TestHostileCounts(t *testing.T) {

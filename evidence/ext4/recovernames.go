@@ -21,7 +21,7 @@ func (h *history) entries(b []byte, block uint64, dir uint32, age int64, source 
 	}
 	at := 0
 	for _, end := range ends {
-		if e := b[at:]; le.Uint32(e) != 0 && age != now {
+		if e := b[at:]; le.Uint32(e) != 0 && age != now && isName(e[dirEntryHeader:dirEntryHeader+int(e[6])]) {
 			h.name(e, false, block, dir, age, source)
 		}
 		used := dirEntryHeader + (int(b[at+6])+3)&^3
@@ -44,10 +44,16 @@ func (fs *FS) newDirName(b []byte) bool {
 	return len(b) > 24 && b[6] == 1 && b[8] == '.' && le.Uint16(b[4:]) == 12 && b[18] == 2 && b[20] == '.' && b[21] == '.'
 }
 
+// isName says whether a name may stand in a directory. One that may not was put
+// there with an editor of disks, and hides none of the others.
+func isName(b []byte) bool {
+	return len(b) > 0 && bytes.IndexByte(b, 0) < 0 && bytes.IndexByte(b, '/') < 0
+}
+
 // dirChain returns where the entries of a block end; false where it is no
 // directory's block, whose entries fill it exactly.
 func dirChain(b []byte) (ends []int, ok bool) {
-	named := false
+	named, bad := false, false
 	for at := 0; at < len(b); {
 		if at+dirEntryHeader > len(b) {
 			return nil, false
@@ -56,17 +62,14 @@ func dirChain(b []byte) (ends []int, ok bool) {
 		if n < 12 || n < dirEntryHeader+nameLen || n&3 != 0 || at+n > len(b) {
 			return nil, false
 		}
-		if ino := le.Uint32(b[at:]); ino != 0 {
-			name := b[at+dirEntryHeader : at+dirEntryHeader+nameLen]
-			if nameLen == 0 || bytes.IndexByte(name, 0) >= 0 || bytes.IndexByte(name, '/') >= 0 {
-				return nil, false
-			}
-			named = true
+		if le.Uint32(b[at:]) != 0 {
+			ok := isName(b[at+dirEntryHeader : at+dirEntryHeader+nameLen])
+			named, bad = named || ok, bad || !ok
 		}
 		at += n
 		ends = append(ends, at)
 	}
-	return ends, named || len(ends) > 0 && len(ends) <= 2
+	return ends, named || !bad && len(ends) > 0 && len(ends) <= 2
 }
 
 // slack looks at a place between entries for one that was there, and returns its length or 0.
@@ -76,8 +79,7 @@ func (h *history) slack(b []byte, block uint64, dir uint32, age int64, source st
 		dirEntryHeader+nameLen > len(b) || b[7]&0xf >= uint8(len(fileTypes)) || h.fs.sb.incompat&incompatFiletype != 0 && b[7] == 0 {
 		return 0
 	}
-	name := b[dirEntryHeader : dirEntryHeader+nameLen]
-	if bytes.IndexByte(name, 0) >= 0 || bytes.IndexByte(name, '/') >= 0 {
+	if !isName(b[dirEntryHeader : dirEntryHeader+nameLen]) {
 		return 0
 	}
 	h.name(b, true, block, dir, age, "directory slack, "+source)
