@@ -325,6 +325,8 @@ func facts(c *analyzer.Checkpoint) map[fact]bool {
 	for _, p := range c.Processes {
 		add("process", p.PID, p.Comm+" "+strings.Join(p.Cmdline, " "))
 		add("executable", p.PID, p.Exe)
+		add("cwd", p.PID, p.Cwd)
+		add("root", p.PID, p.Root)
 		add("memory", p.PID, fmt.Sprintf("%d bytes", p.Memory))
 		for _, e := range p.Env {
 			add("environment", p.PID, e)
