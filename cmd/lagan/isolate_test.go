@@ -14,6 +14,7 @@ import (
 
 	"lagan/analyzer"
 	"lagan/evidence"
+	"lagan/evidence/memfs"
 	"lagan/fixtures"
 	"lagan/internal/needs"
 )
@@ -28,6 +29,27 @@ var misbehaving = map[string]func(r io.ReaderAt) error{
 	"MAGIC-KILL":   func(io.ReaderAt) error { p, err := os.FindProcess(os.Getpid()); return errors.Join(err, p.Kill()) },
 	"MAGIC-EXIT":   func(io.ReaderAt) error { os.Exit(0); return nil },
 	"MAGIC-ESCAPE": escape,
+}
+
+// magicMounted is what a disk begins with whose decoder tries to escape when a file is opened.
+const magicMounted = "MAGIC-MOUNTED"
+
+// escaping is a tree whose file is not read but led out of the evidence.
+type escaping struct{ *memfs.FS }
+
+func (escaping) Open(evidence.Ino) (*io.SectionReader, error) { return nil, escape(nil) }
+
+func (escaping) Describe() evidence.Description { return evidence.Description{Type: "escaping"} }
+
+func openMounted(r io.ReaderAt, _ int64, _ evidence.Options) (evidence.FS, error) {
+	magic := make([]byte, len(magicMounted))
+	if _, err := r.ReadAt(magic, 0); err != nil || string(magic) != magicMounted {
+		return nil, evidence.ErrFormat
+	}
+	fsys := memfs.New()
+	fsys.File("etc/os-release", "")
+	fsys.File("file", "content")
+	return escaping{fsys}, nil
 }
 
 func registerMisbehaving() {
