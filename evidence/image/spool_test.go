@@ -11,10 +11,9 @@ import (
 	"runtime"
 	"testing"
 
-	"github.com/klauspost/compress/zstd"
-
 	"lagan/evidence"
 	"lagan/evidence/image/imagetest"
+	"lagan/internal/needs"
 )
 
 // TestBomb stops a stream that is nothing but size, and no other.
@@ -45,29 +44,16 @@ func TestBomb(t *testing.T) {
 // TestWiped: a disk that begins with zeros is read on where content follows, and
 // else no further than a bomb is.
 func TestWiped(t *testing.T) {
+	needs.Time(t) // to unpack half a gibibyte
 	const size = emptyHead + 8<<20
 	content := make([]byte, 1<<20)
 	rand.NewChaCha8([32]byte{}).Read(content)
 	for name, end := range map[string][]byte{"wiped": content, "zeros": nil} {
-		path := filepath.Join(t.TempDir(), "disk")
-		f, err := os.Create(path)
-		if err != nil {
-			t.Fatal(err)
+		packed := zstdBomb(size / (128 << 10))
+		if end != nil {
+			packed = append(packed, zstdFrame(end, 1<<20)...)
 		}
-		z, err := zstd.NewWriter(f)
-		if err != nil {
-			t.Fatal(err)
-		}
-		zeros := make([]byte, 1<<20)
-		for range size >> 20 {
-			if _, err := z.Write(zeros); err != nil {
-				t.Fatal(err)
-			}
-		}
-		_, err = z.Write(end)
-		if err := errors.Join(err, z.Close(), f.Close()); err != nil {
-			t.Fatal(err)
-		}
+		path := imagetest.Write(t, "disk", packed)
 		var warned []error
 		im, err := Open(t.Context(), path, Options{Warn: func(err error) { warned = append(warned, err) }})
 		if err != nil {
