@@ -3,6 +3,7 @@ package rpm
 import (
 	"encoding/binary"
 	"fmt"
+	"hash/adler32"
 	"io"
 	"iter"
 
@@ -14,12 +15,14 @@ const (
 	ndbMagic    = 'R' | 'p'<<8 | 'm'<<16 | 'P'<<24
 	ndbSlot     = 'S' | 'l'<<8 | 'o'<<16 | 't'<<24
 	ndbBlob     = 'B' | 'l'<<8 | 'b'<<16 | 'S'<<24
+	ndbBlobEnd  = 'B' | 'l'<<8 | 'b'<<16 | 'E'<<24
 	ndbVersion  = 0
 	ndbHeader   = 32
 	ndbSlotSize = 16
 	ndbSlotPage = 4096
 	ndbBlock    = 16
 	ndbBlobHead = 16
+	ndbBlobTail = 12 // Adler-32 of all before it, length, magic
 	// maxSlotPages bounds the slots: 2^20 packages.
 	maxSlotPages = 4096
 )
@@ -77,21 +80,32 @@ func (d *ndb) packages() iter.Seq2[Package, error] {
 	}
 }
 
+// blob reads a package's header: rpmpkgReadBlob of rpmpkg.c. A header of which the
+// sum is another is not what rpm wrote.
 func (d *ndb) blob(index uint32, at, room int64) (Package, error) {
+	bad := func(err error) (Package, error) { return Package{}, fmt.Errorf("blob at %#x: %w", at, err) }
 	var head [ndbBlobHead]byte
 	if _, err := d.r.ReadAt(head[:], at); err != nil {
-		return Package{}, fmt.Errorf("blob at %#x: %w", at, err)
+		return bad(err)
 	}
 	le := binary.LittleEndian
 	length := int64(le.Uint32(head[12:]))
-	if le.Uint32(head[:]) != ndbBlob || le.Uint32(head[4:]) != index || length > room || length > maxHeader || at+ndbBlobHead+length > d.size {
-		return Package{}, fmt.Errorf("blob at %#x: %w", at, evidence.ErrCorrupt)
+	blocks := (ndbBlobHead + length + ndbBlobTail + ndbBlock - 1) / ndbBlock
+	if le.Uint32(head[:]) != ndbBlob || le.Uint32(head[4:]) != index || length > maxHeader || room != blocks*ndbBlock || at+room > d.size {
+		return bad(evidence.ErrCorrupt)
 	}
-	b := make([]byte, length)
-	if _, err := d.r.ReadAt(b, at+ndbBlobHead); err != nil {
-		return Package{}, fmt.Errorf("blob at %#x: %w", at, err)
+	b := make([]byte, room)
+	if _, err := d.r.ReadAt(b, at); err != nil {
+		return bad(err)
 	}
-	return ParseHeader(b)
+	summed, tail := b[:room-ndbBlobTail], b[room-ndbBlobTail:]
+	if le.Uint32(tail[8:]) != ndbBlobEnd || int64(le.Uint32(tail[4:])) != length {
+		return bad(fmt.Errorf("its end is another's: %w", evidence.ErrCorrupt))
+	}
+	if sum, want := adler32.Checksum(summed), le.Uint32(tail); sum != want {
+		return bad(fmt.Errorf("sum %#08x, not %#08x: %w", sum, want, evidence.ErrCorrupt))
+	}
+	return ParseHeader(summed[ndbBlobHead:][:length])
 }
 
 // Packages yields the packages of a database that is a Berkeley DB hash or ndb:

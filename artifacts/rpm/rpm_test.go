@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/adler32"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -120,7 +121,7 @@ func buildNDB(blobs [][]byte) []byte {
 		le.PutUint32(b[at:], ndbSlot)
 	}
 	for i, blob := range blobs {
-		size := (ndbBlobHead + len(blob) + 12 + ndbBlock - 1) / ndbBlock * ndbBlock
+		size := (ndbBlobHead + len(blob) + ndbBlobTail + ndbBlock - 1) / ndbBlock * ndbBlock
 		slot := b[ndbHeader+i*ndbSlotSize:]
 		le.PutUint32(slot[4:], uint32(i+1))
 		le.PutUint32(slot[8:], uint32(len(b)/ndbBlock))
@@ -131,6 +132,10 @@ func buildNDB(blobs [][]byte) []byte {
 			le.PutUint32(b[at+4*k:], v)
 		}
 		copy(b[at+ndbBlobHead:], blob)
+		tail := len(b) - ndbBlobTail
+		for k, v := range []uint32{adler32.Checksum(b[at:tail]), uint32(len(blob)), ndbBlobEnd} {
+			le.PutUint32(b[tail+4*k:], v)
+		}
 	}
 	return b
 }
@@ -140,9 +145,12 @@ func TestNDB(t *testing.T) {
 	if got := all(t, b); !slices.Equal(got, want) {
 		t.Errorf("%q", got)
 	}
-	b[ndbSlotPage] ^= 1 // the first blob's magic
-	if got := all(t, b); len(got) != 2 || !slices.Contains(got, "error") {
-		t.Errorf("%q", got)
+	for name, at := range map[string]int{"magic": 0, "length": 12, "a byte of the header": ndbBlobHead + 300} {
+		bad := slices.Clone(b)
+		bad[ndbSlotPage+at] ^= 1 // of the first blob
+		if got := all(t, bad); len(got) != 2 || !slices.Contains(got, "error") {
+			t.Errorf("%s: %q", name, got)
+		}
 	}
 }
 

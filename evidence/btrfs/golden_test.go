@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lagan/evidence"
+	"lagan/evidence/iofstest"
 	"lagan/fixtures"
 	"lagan/internal/needs"
 )
@@ -198,4 +199,8 @@ func TestNoJournal(t *testing.T) {
 	if a, b := listing(readAll(t, stale)), listing(readAll(t, fresh)); a == b || marked == 0 {
 		t.Errorf("the same with and without the log, %d inodes are marked", marked)
 	}
+}
+
+func TestIOFS(t *testing.T) {
+	iofstest.Test(t, openBytes(t, load(t, "plain"), evidence.Options{}))
 }

@@ -9,6 +9,7 @@ import (
 
 	"lagan/evidence"
 	"lagan/evidence/erofs"
+	"lagan/evidence/iofstest"
 	"lagan/evidence/packtest"
 )
 
@@ -128,4 +129,13 @@ func TestFragmentLoop(t *testing.T) {
 	if f, err := erofs.Open(bytes.NewReader(b), int64(len(b)), evidence.Options{}); err == nil {
 		packtest.Exercise(f, func(error) {})
 	}
+}
+
+func TestIOFS(t *testing.T) {
+	b := format.Unpack(t, "lz4")
+	f, err := erofs.Open(bytes.NewReader(b), int64(len(b)), evidence.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	iofstest.Test(t, f)
 }

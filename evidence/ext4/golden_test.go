@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"lagan/evidence"
+	"lagan/evidence/iofstest"
 	"lagan/internal/needs"
 )
 
@@ -164,3 +165,5 @@ func TestFolded(t *testing.T) {
 		}
 	}
 }
+
+func TestIOFS(t *testing.T) { iofstest.Test(t, opened(t, unpacked(t, "ext2"))) }

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"lagan/evidence"
+	"lagan/evidence/iofstest"
 	"lagan/internal/needs"
 )
 
@@ -390,4 +391,12 @@ func TestHardLinks(t *testing.T) {
 	if twice != 1 || len(seen) != 3 {
 		t.Errorf("of 4 names, 2 of one inode, the walk found %v", seen)
 	}
+}
+
+func TestIOFS(t *testing.T) {
+	top := t.TempDir()
+	for i := range 20 {
+		must(t, os.WriteFile(fmt.Sprintf("%s/f%d", top, i), []byte(fmt.Sprint(i)), 0o644))
+	}
+	iofstest.Test(t, open(t, top))
 }

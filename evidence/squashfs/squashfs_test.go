@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"lagan/evidence"
+	"lagan/evidence/iofstest"
 	"lagan/evidence/packtest"
 	"lagan/evidence/squashfs"
 )
@@ -49,4 +50,13 @@ func FuzzOpen(f *testing.F) {
 			{At1: uint32(size - 300), Bytes1: []byte{0x03, 0x00}, At2: 0x80, Bytes2: []byte{0xff, 0xff, 0xff, 0x7f}},
 		}
 	})
+}
+
+func TestIOFS(t *testing.T) {
+	b := format.Unpack(t, "gzip")
+	f, err := squashfs.Open(bytes.NewReader(b), int64(len(b)), evidence.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	iofstest.Test(t, f)
 }

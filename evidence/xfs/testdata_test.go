@@ -14,6 +14,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"lagan/evidence"
+	"lagan/evidence/iofstest"
 	"lagan/fixtures"
 )
 
@@ -204,4 +205,12 @@ func TestNoJournal(t *testing.T) {
 	if _, err := evidence.Lookup(f, f.Root(), "late"); err == nil {
 		t.Error("what only the log holds is there")
 	}
+}
+
+func TestIOFS(t *testing.T) {
+	f, _, err := openBytes(unpack(t, "shapes.img.zst"), evidence.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	iofstest.Test(t, f)
 }
