@@ -22,7 +22,7 @@ var (
 )
 
 // standard are packages of the standard library that the documents name.
-var standard = map[string]bool{"io": true, "fs": true, "fstest": true}
+var standard = map[string]bool{"io": true, "fs": true, "fstest": true, "iter": true}
 
 // declared has what the module declares: "analyzer.Open", "Node.View", "overlay.Merge",
 // and fields as "Rootfs.Upper"; and "analyzer" alone for each package.
