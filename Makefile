@@ -8,7 +8,7 @@ build:
 	CGO_ENABLED=0 go build -trimpath -o lagan ./cmd/lagan
 
 test:
-	go test ./...
+	go test -timeout 20m ./...
 	go test -tags ebs ./evidence/image/ebs
 	go test -tags ebs -run EBS ./cmd/lagan
 

@@ -1,3 +1,5 @@
+//go:build linux
+
 // Rows measures every row of the table of docs/performance.md in one run, side
 // by side with what else would be used, and prints it as Markdown:
 //
