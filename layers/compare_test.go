@@ -15,6 +15,7 @@ import (
 
 	"lagan/evidence"
 	"lagan/evidence/memfs"
+	"lagan/evidence/packtest"
 	"lagan/layers"
 )
 
@@ -85,7 +86,7 @@ func splitFile(tb testing.TB, lines []splitLine) []byte {
 
 // layerTar is a small layer, and layerFolder what a runtime unpacks it to.
 func layerTar(tb testing.TB) []byte {
-	return tarOf(tb, dir("etc"), file("etc/passwd", "root:x:0:0\n"), file("etc/shadow", "root:*:\n"), link(tar.TypeLink, "etc/passwd-", "etc/passwd"),
+	return packtest.Tar(tb, dir("etc"), file("etc/passwd", "root:x:0:0\n"), file("etc/shadow", "root:*:\n"), link(tar.TypeLink, "etc/passwd-", "etc/passwd"),
 		link(tar.TypeSymlink, "bin", "usr/bin"), file("usr/bin/sh", "shell"), file("empty", ""), file(".wh.gone", ""), dir("o"), file("o/.wh..wh..opq", ""))
 }
 

@@ -22,41 +22,16 @@ import (
 
 var epoch = time.Date(2024, 5, 6, 7, 8, 9, 123456789, time.UTC)
 
-// input is one member with its content.
-type input struct {
-	tar.Header
-	content string
+func member(kind byte, name, content string) packtest.Member {
+	return packtest.Member{Header: tar.Header{Typeflag: kind, Name: name, Mode: 0o644, ModTime: epoch, Format: tar.FormatPAX}, Content: content}
 }
 
-func member(kind byte, name, content string) input {
-	return input{tar.Header{Typeflag: kind, Name: name, Mode: 0o644, ModTime: epoch, Format: tar.FormatPAX}, content}
-}
+func file(name, content string) packtest.Member { return member(tar.TypeReg, name, content) }
 
-func file(name, content string) input { return member(tar.TypeReg, name, content) }
-
-func link(kind byte, name, target string) input {
+func link(kind byte, name, target string) packtest.Member {
 	e := member(kind, name, "")
 	e.Linkname = target
 	return e
-}
-
-func archive(tb testing.TB, entries ...input) []byte {
-	tb.Helper()
-	var b bytes.Buffer
-	w := tar.NewWriter(&b)
-	for _, e := range entries {
-		e.Size = int64(len(e.content))
-		if err := w.WriteHeader(&e.Header); err != nil {
-			tb.Fatal(err)
-		}
-		if _, err := io.WriteString(w, e.content); err != nil {
-			tb.Fatal(err)
-		}
-	}
-	if err := w.Close(); err != nil {
-		tb.Fatal(err)
-	}
-	return b.Bytes()
 }
 
 // open opens an archive and returns what was warned of.
@@ -87,35 +62,35 @@ func TestMembers(t *testing.T) {
 	device.Devmajor, device.Devminor = 259, 70000
 	for _, c := range []struct {
 		name    string
-		entries []input
+		entries []packtest.Member
 		want    string
 		warned  int
 	}{
-		{"names in every form", []input{file("./a", "1"), file("/b", "2"), file("c/../d", "3"), file("../../e", "4"), file("f//g", "5"), file("latin1-\xe9", "6")},
+		{"names in every form", []packtest.Member{file("./a", "1"), file("/b", "2"), file("c/../d", "3"), file("../../e", "4"), file("f//g", "5"), file("latin1-\xe9", "6")},
 			"/a file 0644 0:0 x1 \"1\"\n/b file 0644 0:0 x1 \"2\"\n/d file 0644 0:0 x1 \"3\"\n/e file 0644 0:0 x1 \"4\"\n/f dir 0755 0:0 x1\n/f/g file 0644 0:0 x1 \"5\"\n/latin1-\xe9 file 0644 0:0 x1 \"6\"\n", 0},
-		{"long names", []input{file(strings.Repeat("d/", 200)+"f", "1")}, "", 0},
-		{"the last one counts", []input{file("a", "old"), file("a", "new"), member(tar.TypeDir, "d/", ""), file("d/x", "x"), member(tar.TypeDir, "d/", "")},
+		{"long names", []packtest.Member{file(strings.Repeat("d/", 200)+"f", "1")}, "", 0},
+		{"the last one counts", []packtest.Member{file("a", "old"), file("a", "new"), member(tar.TypeDir, "d/", ""), file("d/x", "x"), member(tar.TypeDir, "d/", "")},
 			"/a file 0644 0:0 x1 \"new\"\n/d dir 0644 0:0 x1\n/d/x file 0644 0:0 x1 \"x\"\n", 0},
-		{"names of whiteouts are files", []input{file(".wh.gone", ""), file("o/.wh..wh..opq", "")},
+		{"names of whiteouts are files", []packtest.Member{file(".wh.gone", ""), file("o/.wh..wh..opq", "")},
 			"/.wh.gone file 0644 0:0 x1 \"\"\n/o dir 0755 0:0 x1\n/o/.wh..wh..opq file 0644 0:0 x1 \"\"\n", 0},
-		{"hard links", []input{file("a", "x"), link(tar.TypeLink, "b", "a"), link(tar.TypeLink, "d/c", "./a"), file("a", "y")},
+		{"hard links", []packtest.Member{file("a", "x"), link(tar.TypeLink, "b", "a"), link(tar.TypeLink, "d/c", "./a"), file("a", "y")},
 			"/a file 0644 0:0 x1 \"y\"\n/b file 0644 0:0 x2 \"x\"\n/d dir 0755 0:0 x1\n/d/c file 0644 0:0 x2 \"x\"\n", 0},
-		{"hard link to nothing", []input{link(tar.TypeLink, "b", "a"), file("c", "x")}, "/c file 0644 0:0 x1 \"x\"\n", 1},
-		{"below a file", []input{file("a", "x"), file("a/b", "y"), file("c", "z")}, "/a file 0644 0:0 x1 \"x\"\n/c file 0644 0:0 x1 \"z\"\n", 1},
-		{"file in the place of a folder", []input{file("d/x", "x"), file("d", "y")}, "/d dir 0755 0:0 x1\n/d/x file 0644 0:0 x1 \"x\"\n", 1},
-		{"through a link", []input{member(tar.TypeDir, "usr/", ""), link(tar.TypeSymlink, "lib", "usr/lib"), file("lib/x", "x"), link(tar.TypeSymlink, "up", "../../usr"), file("up/y", "y")},
+		{"hard link to nothing", []packtest.Member{link(tar.TypeLink, "b", "a"), file("c", "x")}, "/c file 0644 0:0 x1 \"x\"\n", 1},
+		{"below a file", []packtest.Member{file("a", "x"), file("a/b", "y"), file("c", "z")}, "/a file 0644 0:0 x1 \"x\"\n/c file 0644 0:0 x1 \"z\"\n", 1},
+		{"file in the place of a folder", []packtest.Member{file("d/x", "x"), file("d", "y")}, "/d dir 0755 0:0 x1\n/d/x file 0644 0:0 x1 \"x\"\n", 1},
+		{"through a link", []packtest.Member{member(tar.TypeDir, "usr/", ""), link(tar.TypeSymlink, "lib", "usr/lib"), file("lib/x", "x"), link(tar.TypeSymlink, "up", "../../usr"), file("up/y", "y")},
 			"/lib symlink 0777 0:0 x1 -> usr/lib\n/up symlink 0777 0:0 x1 -> ../../usr\n/usr dir 0644 0:0 x1\n/usr/lib dir 0755 0:0 x1\n/usr/lib/x file 0644 0:0 x1 \"x\"\n/usr/y file 0644 0:0 x1 \"y\"\n", 0},
-		{"links in a circle", []input{link(tar.TypeSymlink, "a", "b"), link(tar.TypeSymlink, "b", "a"), file("a/x", "x")},
+		{"links in a circle", []packtest.Member{link(tar.TypeSymlink, "a", "b"), link(tar.TypeSymlink, "b", "a"), file("a/x", "x")},
 			"/a symlink 0777 0:0 x1 -> b\n/b symlink 0777 0:0 x1 -> a\n", 1},
-		{"attributes", []input{attr}, "/x file 0644 0:0 x1 \"x\" user.a=\"b\\x00\\n=c\"\n", 0},
-		{"attributes escaped by GNU tar", []input{escaped}, "/x file 0644 0:0 x1 \"x\" user.a=b%=\"c\"\n", 0},
-		{"attributes of libarchive", []input{libarchive}, "/x file 0644 0:0 x1 \"x\" user.a b=\"v\\x00\"\n", 0},
-		{"SELinux", []input{selinux}, "/x file 0644 0:0 x1 \"x\" security.selinux=\"a:b:c\\x00\"\n", 0},
-		{"owners, devices, pipes, sockets", []input{owned, device, member(tar.TypeFifo, "p", ""), member(tar.TypeChar, "wh", ""), socket},
+		{"attributes", []packtest.Member{attr}, "/x file 0644 0:0 x1 \"x\" user.a=\"b\\x00\\n=c\"\n", 0},
+		{"attributes escaped by GNU tar", []packtest.Member{escaped}, "/x file 0644 0:0 x1 \"x\" user.a=b%=\"c\"\n", 0},
+		{"attributes of libarchive", []packtest.Member{libarchive}, "/x file 0644 0:0 x1 \"x\" user.a b=\"v\\x00\"\n", 0},
+		{"SELinux", []packtest.Member{selinux}, "/x file 0644 0:0 x1 \"x\" security.selinux=\"a:b:c\\x00\"\n", 0},
+		{"owners, devices, pipes, sockets", []packtest.Member{owned, device, member(tar.TypeFifo, "p", ""), member(tar.TypeChar, "wh", ""), socket},
 			"/owned file 4755 100000:4294967294 x1 \"\"\n/p fifo 0644 0:0 x1\n/s socket 0644 0:0 x1\n/sda block 0644 0:0 x1 259:70000\n/wh char 0644 0:0 x1 0:0\n", 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			f, warned := open(t, archive(t, c.entries...))
+			f, warned := open(t, packtest.Tar(t, c.entries...))
 			if have := packtest.Lines(t, f); c.want != "" && have != c.want {
 				t.Errorf("have\n%s\nwant\n%s", have, c.want)
 			}
@@ -132,7 +107,7 @@ func TestTimes(t *testing.T) {
 	e.PAXRecords = map[string]string{"LIBARCHIVE.creationtime": "1.5"}
 	plain := file("g", "")
 	plain.Format, plain.ModTime = tar.FormatUSTAR, time.Unix(epoch.Unix(), 0).UTC()
-	f, _ := open(t, archive(t, e, plain))
+	f, _ := open(t, packtest.Tar(t, e, plain))
 	for _, c := range []struct {
 		name string
 		want [4]time.Time
@@ -154,14 +129,14 @@ func TestTimes(t *testing.T) {
 // TestDamage breaks, cuts and joins archives: what is whole is read, and the rest told of.
 func TestDamage(t *testing.T) {
 	big := strings.Repeat("0123456789abcdef", 100)
-	plain := func(name, content string) input {
-		return input{tar.Header{Typeflag: tar.TypeReg, Name: name, Format: tar.FormatUSTAR}, content}
+	plain := func(name, content string) packtest.Member {
+		return packtest.Member{Header: tar.Header{Typeflag: tar.TypeReg, Name: name, Format: tar.FormatUSTAR}, Content: content}
 	}
-	whole := archive(t, plain("a", "1"), plain("b", big), plain("c", "3"))
+	whole := packtest.Tar(t, plain("a", "1"), plain("b", big), plain("c", "3"))
 	at := bytes.Index(whole, []byte("b\x00\x00\x00"))
 	broken := bytes.Clone(whole)
 	broken[at] ^= 1
-	second := archive(t, plain("d", "4"))
+	second := packtest.Tar(t, plain("d", "4"))
 	for _, c := range []struct {
 		name, names string
 		b           []byte
@@ -215,7 +190,7 @@ func TestFormat(t *testing.T) {
 }
 
 func TestIOFS(t *testing.T) {
-	f, _ := open(t, archive(t, member(tar.TypeDir, "d/", ""), file("d/f", "x"), link(tar.TypeSymlink, "l", "d"), link(tar.TypeLink, "h", "d/f")))
+	f, _ := open(t, packtest.Tar(t, member(tar.TypeDir, "d/", ""), file("d/f", "x"), link(tar.TypeSymlink, "l", "d"), link(tar.TypeLink, "h", "d/f")))
 	if err := fstest.TestFS(evidence.IOFS(f), "d/f", "h"); err != nil {
 		t.Error(err)
 	}
@@ -268,8 +243,8 @@ func gnuTree(t testing.TB, parts int64) string {
 func FuzzOpen(f *testing.F) {
 	attr := file("x", "x")
 	attr.PAXRecords = map[string]string{"SCHILY.xattr.user.a": "b", "LIBARCHIVE.xattr.b": "YQ"}
-	f.Add(archive(f, attr, file(strings.Repeat("d/", 100)+"f", "1"), link(tar.TypeLink, "b", "x"), link(tar.TypeSymlink, "c", "x")))
-	f.Add(archive(f, input{tar.Header{Typeflag: tar.TypeReg, Name: strings.Repeat("n", 150), Format: tar.FormatGNU}, "x"}))
+	f.Add(packtest.Tar(f, attr, file(strings.Repeat("d/", 100)+"f", "1"), link(tar.TypeLink, "b", "x"), link(tar.TypeSymlink, "c", "x")))
+	f.Add(packtest.Tar(f, packtest.Member{Header: tar.Header{Typeflag: tar.TypeReg, Name: strings.Repeat("n", 150), Format: tar.FormatGNU}, Content: "x"}))
 	dir := gnuTree(f, 6)
 	for _, v := range []string{"0.0", "0.1", "1.0"} {
 		f.Add(gnuTar(f, dir, "--format=posix", "--sparse", "--sparse-version="+v, "sparse"))

@@ -202,43 +202,34 @@ func TestDamage(t *testing.T) {
 	const config = root + "containers/" + id + "/config.v2.json"
 	const mount = root + "image/overlay2/layerdb/mounts/" + id + "/mount-id"
 	const rw = root + "overlay2/5ad6fd16651c525618415488362c5a9cf0e88a1f8edde84a13c696c991dee584"
-	cut := func(b []byte) []byte { return b[:len(b)/2] }
-	gone := func([]byte) []byte { return nil }
-	to := func(s string) func([]byte) []byte { return func([]byte) []byte { return []byte(s) } }
+	to := treetest.To
 	for _, c := range []struct {
 		name, file string
-		harm       func([]byte) []byte
+		harm       treetest.Harm
 		containers int
 		named      int // containers whose layers are named
 		images     int
 		says       string
 	}{
 		{"nothing", config, func(b []byte) []byte { return b }, 10, 10, 13, ""},
-		{"config.v2.json is cut", config, cut, 10, 10, 13, "config.v2.json"},
+		{"config.v2.json is cut", config, treetest.Cut, 10, 10, 13, "config.v2.json"},
 		{"config.v2.json is empty", config, to(""), 10, 10, 13, "config.v2.json"},
-		{"config.v2.json is gone", config, gone, 10, 10, 13, "config.v2.json"},
+		{"config.v2.json is gone", config, treetest.Gone, 10, 10, 13, "config.v2.json"},
 		{"a member is of another type", config, func(b []byte) []byte {
 			return []byte(strings.Replace(string(b), `"RestartCount":0`, `"RestartCount":"x"`, 1))
 		}, 10, 10, 13, "RestartCount"},
-		{"hostconfig.json is cut", root + "containers/" + id + "/hostconfig.json", cut, 10, 10, 13, "hostconfig.json"},
-		{"mount-id is gone", mount, gone, 10, 9, 13, ""},
+		{"hostconfig.json is cut", root + "containers/" + id + "/hostconfig.json", treetest.Cut, 10, 10, 13, "hostconfig.json"},
+		{"mount-id is gone", mount, treetest.Gone, 10, 9, 13, ""},
 		{"mount-id leads elsewhere", mount, to("../../../../etc"), 10, 9, 13, "names no folder"},
 		{"lower names other layers", rw + "/lower", to("l/3NBVQ7C7U5WS2JR3HBGGFVTS4R"), 10, 10, 13, "lower"},
 		{"lower leads elsewhere", rw + "/lower", to("../../../etc"), 10, 10, 13, "no short name"},
-		{"lower is gone", rw + "/lower", gone, 10, 10, 13, "lower"},
-		{"repositories.json is cut", root + "image/overlay2/repositories.json", cut, 10, 10, 13, "repositories.json"},
+		{"lower is gone", rw + "/lower", treetest.Gone, 10, 10, 13, "lower"},
+		{"repositories.json is cut", root + "image/overlay2/repositories.json", treetest.Cut, 10, 10, 13, "repositories.json"},
 		{"a layer's cache-id leads elsewhere", root + "image/overlay2/layerdb/sha256/6b32d663fe841e4d37f0da6e3f9b02ea174276a09749b277afb04fd7ac2502dc/cache-id", to("../../x"), 10, 10, 13, "cache-id"},
 		{"a layer is its own parent", root + "image/overlay2/layerdb/sha256/6b32d663fe841e4d37f0da6e3f9b02ea174276a09749b277afb04fd7ac2502dc/parent", to("sha256:6b32d663fe841e4d37f0da6e3f9b02ea174276a09749b277afb04fd7ac2502dc"), 10, 10, 13, "chain of parents"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			tree := maps.Clone(good)
-			f := *tree[c.file]
-			if f.Data = c.harm(slices.Clone(f.Data)); f.Data == nil {
-				delete(tree, c.file)
-			} else {
-				tree[c.file] = &f
-			}
-			fsys := treetest.New(tree)
+			fsys := treetest.Harmed(good, c.file, c.harm)
 			s, err := docker.Open(fsys, fsys.Root(), "/var/lib/docker")
 			if err != nil {
 				t.Fatal(err)

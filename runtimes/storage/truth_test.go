@@ -178,12 +178,10 @@ func TestDamage(t *testing.T) {
 	const root = "var/lib/containers/storage/"
 	const id = "c9e445ffb453a2446e2e1f59169ea2af78854a56a30aa9e3f9391c6ef75e0e19"
 	const layer = "caa383db94d9fa588740edea469cdaad6be78f823a38bdcca476d07a78c2ef1e"
-	cut := func(b []byte) []byte { return b[:len(b)/2] }
-	gone := func([]byte) []byte { return nil }
-	to := func(s string) func([]byte) []byte { return func([]byte) []byte { return []byte(s) } }
+	to := treetest.To
 	for _, c := range []struct {
 		name, file string
-		harm       func([]byte) []byte
+		harm       treetest.Harm
 		containers int
 		named      int // containers whose lower layers are named
 		exited     int
@@ -193,24 +191,17 @@ func TestDamage(t *testing.T) {
 		{"nothing", root + "storage.lock", func(b []byte) []byte { return b }, 5, 5, 1, 5, ""},
 		{"bolt_state.db is no database", root + "libpod/bolt_state.db", to("x"), 5, 5, 0, 5, "bolt_state.db"},
 		{"bolt_state.db ends early", root + "libpod/bolt_state.db", func(b []byte) []byte { return b[:9000] }, 5, 5, 0, 5, "bolt_state.db"},
-		{"bolt_state.db is gone", root + "libpod/bolt_state.db", gone, 5, 5, 0, 5, ""},
-		{"containers.json is cut", root + "overlay-containers/containers.json", cut, 5, 0, 1, 5, "containers.json"},
+		{"bolt_state.db is gone", root + "libpod/bolt_state.db", treetest.Gone, 5, 5, 0, 5, ""},
+		{"containers.json is cut", root + "overlay-containers/containers.json", treetest.Cut, 5, 0, 1, 5, "containers.json"},
 		{"containers.json is NUL", root + "overlay-containers/containers.json", to("\x00\x00\x00"), 5, 0, 1, 5, "not yet written"},
-		{"layers.json is cut", root + "overlay-layers/layers.json", cut, 5, 0, 1, 5, "layers.json"},
-		{"images.json is cut", root + "overlay-images/images.json", cut, 5, 5, 1, 0, "images.json"},
-		{"config.json is cut", root + "overlay-containers/" + id + "/userdata/config.json", cut, 5, 5, 1, 5, "config.json"},
+		{"layers.json is cut", root + "overlay-layers/layers.json", treetest.Cut, 5, 0, 1, 5, "layers.json"},
+		{"images.json is cut", root + "overlay-images/images.json", treetest.Cut, 5, 5, 1, 0, "images.json"},
+		{"config.json is cut", root + "overlay-containers/" + id + "/userdata/config.json", treetest.Cut, 5, 5, 1, 5, "config.json"},
 		{"lower leads elsewhere", root + "overlay/" + layer + "/lower", to("l/../../x"), 5, 5, 1, 5, "no short name"},
 		{"lower names another layer", root + "overlay/" + layer + "/lower", to("l/ABCDEFGHIJKLMNOPQRSTUVWXYZ"), 5, 5, 1, 5, "names other layers"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			tree := maps.Clone(good)
-			f := *tree[c.file]
-			if f.Data = c.harm(slices.Clone(f.Data)); f.Data == nil {
-				delete(tree, c.file)
-			} else {
-				tree[c.file] = &f
-			}
-			fsys := treetest.New(tree)
+			fsys := treetest.Harmed(good, c.file, c.harm)
 			s, err := storage.Open(fsys, fsys.Root(), "/var/lib/containers/storage")
 			if err != nil {
 				t.Fatal(err)
