@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // Indicators are what an analyst knows of an attack: hashes, addresses, domains
@@ -23,6 +24,9 @@ type Indicators struct {
 
 // maxIndicators bounds one list.
 const maxIndicators = 5_000_000
+
+// maxFileName is NAME_MAX.
+const maxFileName = 255
 
 var domain = regexp.MustCompile(`^(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{1,62}$`)
 
@@ -90,11 +94,20 @@ func (in *Indicators) network(kind, lower, value string) error {
 	case kind == "domain" || kind == "url" || kind == "" && domain.MatchString(lower) && !looksLikeFile(lower):
 		in.words[lower] = value
 	case kind != "":
-		return fmt.Errorf("%q is no %s", value, kind)
+		return fmt.Errorf("%.30q is no %s", value, kind)
+	case strings.Contains(lower, "/") && domain.MatchString(before(lower, "/")): // a URL that leaves out how
+		in.words[lower] = value
+	case len(value) > maxFileName || strings.ContainsFunc(value, func(r rune) bool { return r == '/' || unicode.IsControl(r) }):
+		return fmt.Errorf("%.30q is no hash, address, network, domain, URL, path or name of a file", value)
 	default:
 		in.names[lower] = value
 	}
 	return nil
+}
+
+func before(s, sep string) string {
+	head, _, _ := strings.Cut(s, sep)
+	return head
 }
 
 // looksLikeFile says whether a name with dots is rather a file's than a domain's.
