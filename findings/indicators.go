@@ -95,7 +95,7 @@ func (in *Indicators) network(kind, lower, value string) error {
 		in.words[lower] = value
 	case kind != "":
 		return fmt.Errorf("%.30q is no %s", value, kind)
-	case strings.Contains(lower, "/") && domain.MatchString(before(lower, "/")): // a URL that leaves out how
+	case strings.Contains(lower, "/") && isHost(beforeColon(before(lower, "/"))): // a URL that leaves out how
 		in.words[lower] = value
 	case len(value) > maxFileName || strings.ContainsFunc(value, func(r rune) bool { return r == '/' || unicode.IsControl(r) }):
 		return fmt.Errorf("%.30q is no hash, address, network, domain, URL, path or name of a file", value)
@@ -103,6 +103,11 @@ func (in *Indicators) network(kind, lower, value string) error {
 		in.names[lower] = value
 	}
 	return nil
+}
+
+func isHost(s string) bool {
+	_, err := netip.ParseAddr(s)
+	return err == nil || domain.MatchString(s)
 }
 
 func before(s, sep string) string {

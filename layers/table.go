@@ -24,7 +24,7 @@ type tableEntry struct {
 	Size     int64             `json:"size"`
 	UID      int               `json:"uid"`
 	GID      int               `json:"gid"`
-	ModTime  time.Time         `json:"modtime"`
+	ModTime  time.Time         `json:"modtime"` // zero: none is set; eStargz leaves out the epoch
 	Devmajor int64             `json:"devMajor"`
 	Devminor int64             `json:"devMinor"`
 	Xattrs   map[string][]byte `json:"xattrs"`
@@ -33,6 +33,10 @@ type tableEntry struct {
 
 // tableChunk is the type of what continues a file's entry and adds no file.
 const tableChunk = "chunk"
+
+// ofStargz are files that eStargz adds for its own reader, which containers/storage
+// doesn't write (to zstd:chunked they are files as others): PrefetchLandmark, NoPrefetchLandmark, TOCTarName of stargz-snapshotter's estargz.
+var ofStargz = []string{".prefetch.landmark", ".no.prefetch.landmark", "stargz.index.json"}
 
 var tableTypes = map[string]byte{
 	"reg": tar.TypeReg, "hardlink": tar.TypeLink, "char": tar.TypeChar, "block": tar.TypeBlock,
@@ -119,7 +123,7 @@ func (c *comparer) readEntries(d *json.Decoder) error {
 		if err := d.Decode(&e); err != nil {
 			return err
 		}
-		if e.Type == tableChunk {
+		if e.Type == tableChunk || slices.Contains(ofStargz, e.Name) && !c.atRoot(e.Name) {
 			continue
 		}
 		if c.tar.entries++; c.tar.entries > maxTarEntries {
@@ -131,6 +135,11 @@ func (c *comparer) readEntries(d *json.Decoder) error {
 	}
 	_, err := d.Token()
 	return err
+}
+
+func (c *comparer) atRoot(name string) bool {
+	_, there := c.list("", c.folder.Root())[name]
+	return there
 }
 
 // tableEntry adds an entry to the layer's tree and compares the content.

@@ -133,6 +133,26 @@ func TestTableXattrs(t *testing.T) {
 	}
 }
 
+// TestTableStargz: eStargz adds files that nobody unpacks, and leaves out the epoch.
+func TestTableStargz(t *testing.T) {
+	table := `{"version":1,"entries":[{"name":".no.prefetch.landmark","type":"reg","size":1,"digest":"` + layers.DigestOf([]byte{0xf}).String() + `"},
+		{"name":"a","type":"reg","size":1,"mode":420,"digest":"` + layers.DigestOf([]byte("a")).String() + `","chunkDigest":"sha256:00"},{"name":"b","type":"reg","mode":420,"modtime":"2024-05-06T07:08:09Z"}]}`
+	f := memfs.New()
+	for name, content := range map[string]string{"a": "a", "b": ""} {
+		f.File(name, content).Info.Perm = 0o644
+		f.At(name).Info.Mtime = epoch.Add(time.Hour)
+	}
+	got, err := layers.CompareTable(strings.NewReader(table), f, layers.CompareOptions{Pulled: epoch.Add(time.Hour)})
+	if err != nil || !slices.Equal(found(got.Differences), []string{"modified /b mtime"}) {
+		t.Errorf("%q, %v", found(got.Differences), err)
+	}
+	f.File(".no.prefetch.landmark", "\x0f").Info.Perm = 0o755 // as zstd:chunked would unpack it
+	got, err = layers.CompareTable(strings.NewReader(table), f, layers.CompareOptions{Pulled: epoch.Add(time.Hour)})
+	if err != nil || !slices.Equal(found(got.Differences), []string{"modified /.no.prefetch.landmark mode", "modified /b mtime"}) {
+		t.Errorf("%q, %v", found(got.Differences), err)
+	}
+}
+
 func TestTableErrors(t *testing.T) {
 	for name, c := range map[string]struct {
 		table string
